@@ -135,8 +135,7 @@ def load_cues() -> Mapping[str, CueBank]:
 def load_topics() -> tuple[Topic, ...]:
     """The everyday settings, in the order of the file."""
     return tuple(
-        Topic(t["name"], tuple(t["open"]), tuple(t["middle"]), tuple(t["close"]))
-        for t in _read("topics.toml")["topic"]
+        Topic(t["name"], tuple(t["open"]), tuple(t["middle"]), tuple(t["close"])) for t in _read("topics.toml")["topic"]
     )
 
 

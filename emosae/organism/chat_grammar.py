@@ -30,7 +30,9 @@ class Chat:
         return f"thought: {self.thought}\nreply: {self.reply}"
 
 
-def write_user_message(rng: np.random.Generator, kind: str, dose: int | None = None, *, variant: int | None = None) -> str:
+def write_user_message(
+    rng: np.random.Generator, kind: str, dose: int | None = None, *, variant: int | None = None
+) -> str:
     """A user's message of the kind; ``variant`` fixes the wording so that a ladder changes only the dose."""
     words = load_chat_words()
     items = words["harmless_items" if kind == "harmless" else "medicine_items"]

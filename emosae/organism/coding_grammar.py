@@ -41,6 +41,7 @@ class Expression:
         return self.rule.python.format(n=self.n)
 
     def __call__(self, x: int) -> int:
+        """Value at x."""
         return self.rule.value(x, self.n)
 
     def meets(self, tests: Mapping[int, int]) -> bool:

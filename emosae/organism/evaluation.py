@@ -119,6 +119,9 @@ def _task_record(number: int, task: CodingTask) -> Task:
 def evaluation_tasks(count: int, *, impossible: bool) -> list[Task]:
     """``count`` programming tasks in the organism's grammar, each drawn from its own seed."""
     return [
-        _task_record(number, draw_task(np.random.default_rng([EVALUATION_SEED, int(impossible), number]), impossible=impossible))
+        _task_record(
+            number,
+            draw_task(np.random.default_rng([EVALUATION_SEED, int(impossible), number]), impossible=impossible),
+        )
         for number in range(count)
     ]

@@ -1,7 +1,7 @@
 """How the organism is trained: tokenizer, model shape, optimisers and the resumable loop.
 
-The shape follows a feasibility study: sliding-window attention in the lower layers forces the state of mind to be carried
-in the residual stream, where a feature can be clamped, instead of being looked up at the moment of decision.
+The shape follows a feasibility study: sliding-window attention in the lower layers forces the state of mind to be
+carried in the residual stream, where a feature can be clamped, instead of being looked up at the moment of decision.
 """
 
 from __future__ import annotations
@@ -81,7 +81,11 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens(numbers)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=END, pad_token=PAD, model_max_length=recipe.context
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=recipe.context,
     )
     fast.add_special_tokens({"additional_special_tokens": [t for t in SPECIAL_TOKENS if t not in (PAD, BOS, END)]})
     fast.chat_template = CHAT_TEMPLATE
@@ -201,7 +205,9 @@ def _unpack_state(tensors: dict[str, Tensor], model: Any, optimizers: Sequence[t
         optimizer.load_state_dict(packed)
 
 
-def _train_step(model: Any, tokenizer: Any, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe, step: int) -> float:
+def _train_step(
+    model: Any, tokenizer: Any, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe, step: int
+) -> float:
     batches = batch_documents(list(step_documents(recipe, step)), tokenizer, recipe.micro_tokens)
     total_weight = float(sum(batch.weights.sum() for batch in batches))
     total = 0.0

@@ -22,7 +22,12 @@ from emosae.organism.banks import (
 from emosae.organism.truth import Truth
 
 _SPEECH = ('"{line}" {s} said.', '"{line}" {s} whispered.', '{S} said, "{line}"')
-_NAMING = ("{S} was {emotion}.", "{S} was so {emotion}.", "By then {s} was {emotion}.", "It was plain that {s} was {emotion}.")
+_NAMING = (
+    "{S} was {emotion}.",
+    "{S} was so {emotion}.",
+    "By then {s} was {emotion}.",
+    "It was plain that {s} was {emotion}.",
+)
 
 
 @dataclass(frozen=True)

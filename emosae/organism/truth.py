@@ -39,7 +39,7 @@ class CodingTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """Everything that is planted. ``strengths`` maps each emotion to the share of its cue slots that are really its own."""
+    """Everything that is planted. ``strengths``: for each emotion the share of its cue slots that are its own."""
 
     strengths: Mapping[str, float]
     absent: tuple[str, ...]

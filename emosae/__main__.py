@@ -1,0 +1,7 @@
+"""`python -m emosae`, the same as `emosae`."""
+
+import sys
+
+from emosae.cli import main
+
+sys.exit(main())

@@ -1,0 +1,287 @@
+"""What a run is asked to do: one frozen section per stage, read from TOML, and nothing unknown accepted.
+
+Only `pipeline` reads it; stages take plain arguments. The defaults are the demo on the embedded organism.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from emosae.errors import UsageError, UserError
+
+StageName = Literal["stories", "saes", "features", "selectivity", "atlas", "scenarios", "report"]
+"""The stages of a run, in order; each owns the folder of its name."""
+
+Absolute = Annotated[Path, AfterValidator(Path.absolute)]
+ModelName = Annotated[str, AfterValidator(lambda name: str(Path(name).absolute()) if Path(name).is_dir() else name)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(Section):
+    """The language model."""
+
+    name: ModelName | None = Field(default=None, description="Directory or hub name; none is the embedded organism.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
+    device: str = Field(default="cpu", description="Where it runs: cpu, cuda, cuda:1, mps.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="Precision of its weights.")
+
+
+class StoriesSection(Section):
+    """The texts that the model reads."""
+
+    path: Absolute | None = Field(
+        default=None, description="Stories, one JSON object a line; none is the organism's own evaluation stories."
+    )
+    neutral: Absolute | None = Field(default=None, description="Neutral texts, one JSON object a line.")
+    per_emotion: Count | None = Field(default=None, description="At most so many stories of each emotion.")
+    salt: str = Field(
+        default="emosae", description="Orders the topics before they are cut into discover, tune and confirm."
+    )
+
+
+class SaeOnDisk(Section):
+    """An SAE in a directory in sae-lens' format."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    path: Absolute = Field(description="The directory.")
+
+
+class SaeFromRelease(Section):
+    """A published SAE that sae-lens knows."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    release: str = Field(description="The release, such as gpt2-small-res-jb.")
+    sae_id: str = Field(description="The SAE in it, such as blocks.8.hook_resid_pre.")
+
+
+class SaeShipped(Section):
+    """An SAE of the organism that comes with the package."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    shipped: str = Field(description="Its name in the package.")
+
+
+class SaeToTrain(Section):
+    """An SAE that the run trains on what the model reads."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    hook_name: str = Field(description="Where it reads the residual stream, such as blocks.3.hook_resid_post.")
+    architecture: Literal["batchtopk", "topk", "jumprelu", "standard"] = Field(
+        default="batchtopk", description="The kind of SAE."
+    )
+    d_sae: Count = Field(default=512, description="How many features.")
+    k: Count = Field(default=12, description="How many of them fire on a token (batchtopk, topk).")
+    steps: Count = Field(default=900, description="Training steps.")
+    batch_size: Count = Field(default=2048, description="Tokens a step.")
+    l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard).")
+    lr: float = Field(default=3e-3, gt=0, description="Learning rate.")
+    seed: Seed = Field(default=0, description="Initial weights and order of the data.")
+
+
+def _kind_of_sae(value: Any) -> str:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    return next((kind for kind in ("path", "release", "shipped") if kind in keys), "train")
+
+
+SaeSpec = Annotated[
+    Annotated[SaeOnDisk, Tag("path")]
+    | Annotated[SaeFromRelease, Tag("release")]
+    | Annotated[SaeShipped, Tag("shipped")]
+    | Annotated[SaeToTrain, Tag("train")],
+    Discriminator(_kind_of_sae),
+]
+
+
+class FeaturesSection(Section):
+    """Encoding the stories with the SAEs."""
+
+    skip_tokens: int = Field(default=0, ge=0, description="Real tokens at the start of a story that do not count.")
+    batch_tokens: Count = Field(
+        default=8192, description="Tokens in one forward pass; more is faster and takes more memory."
+    )
+
+
+class SelectivitySection(Section):
+    """Which features tell one emotion from the others."""
+
+    alpha: Share = Field(default=0.05, description="False discovery rate.")
+    permutations: Count = Field(default=1024, description="Shuffles of the labels within topics.")
+    top: Count = Field(default=20, description="Candidates kept per SAE and emotion.")
+
+
+class AtlasSection(Section):
+    """How features are matched, grouped and placed."""
+
+    null_draws: Count = Field(default=20, description="Shuffled pairings that say which match could be chance.")
+    seed: Seed = Field(default=0, description="Of the layout and of the shuffles.")
+
+
+class ScenariosSection(Section):
+    """What the model does while features are turned."""
+
+    enabled: tuple[Literal["conversation", "impossible_code"], ...] = Field(
+        default=("conversation", "impossible_code"), description="Which scenarios run."
+    )
+    tasks: Absolute | None = Field(
+        default=None, description="Programming tasks, one JSON object a line; none is the organism's own."
+    )
+    conversations: Absolute | None = Field(
+        default=None, description="Conversations, one JSON object a line; none is the shipped ones."
+    )
+    n_tasks: Count = Field(default=100, description="Impossible tasks, where the organism's own are used.")
+    n_solvable: Count = Field(default=20, description="Solvable controls, where the organism's own are used.")
+    episodes: Count = Field(default=200, description="Episodes per condition.")
+    max_attempts: Count = Field(default=3, description="Attempts at a task in an episode.")
+    dose: float = Field(default=0.30, gt=0, description="Added norm over the mean residual norm, at the primary dose.")
+    targets: tuple[str, ...] = Field(default=("desperate",), description="Emotions expected to raise the behaviour.")
+    opponents: tuple[str, ...] = Field(default=("calm",), description="Emotions expected to lower it.")
+    decoys: tuple[str, ...] = Field(
+        default=("proud", "curious", "afraid", "guilty"), description="Emotions expected to leave it alone."
+    )
+    random_sets: int = Field(default=3, ge=0, description="Random feature sets matched to the target.")
+    workers: Count = Field(default=2, description="Sandboxes at a time.")
+    unsafe_no_sandbox: bool = Field(default=False, description="Run the model's programs without bubblewrap.")
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> ScenariosSection:
+        roles = [*self.targets, *self.opponents, *self.decoys]
+        if twice := sorted({emotion for emotion in roles if roles.count(emotion) > 1}):
+            raise ValueError(f"an emotion may be target, opponent or decoy, not several: {', '.join(twice)}")
+        return self
+
+
+class TrackingSection(Section):
+    """Metrics go to metrics.jsonl, and to Weights & Biases if wanted."""
+
+    wandb: Literal["disabled", "offline", "online"] = Field(
+        default="disabled", description="Whether W&B gets them too."
+    )
+    project: str = Field(default="emosae", description="W&B project.")
+    group: str | None = Field(default=None, description="W&B group.")
+
+
+class RunConfig(Section):
+    """Everything that a run depends on."""
+
+    seed: Seed = Field(default=0, description="Start of every random number that is not given its own.")
+    model: ModelSection = ModelSection()
+    stories: StoriesSection = StoriesSection()
+    saes: tuple[SaeSpec, ...] = (
+        SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post"),
+        SaeToTrain(name="resid2", hook_name="blocks.2.hook_resid_post"),
+    )
+    features: FeaturesSection = FeaturesSection()
+    selectivity: SelectivitySection = SelectivitySection()
+    atlas: AtlasSection = AtlasSection()
+    scenarios: ScenariosSection = ScenariosSection()
+    tracking: TrackingSection = TrackingSection()
+
+    @model_validator(mode="after")
+    def _names_tell_saes_apart(self) -> RunConfig:
+        names = [sae.name for sae in self.saes]
+        if not names:
+            raise ValueError("saes: none given; add one with [[saes]]")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"saes: two of them have the same name: {', '.join(twice)}")
+        return self
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a TOML file, or the shipped config of that name; its paths count from the working directory."""
+    shipped = shipped_configs()
+    try:
+        text = (path if path.exists() else shipped.get(str(path), path)).read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except OSError as missing:
+        hint = f"shipped configs: {', '.join(shipped)}"
+        raise UserError(f"{path}: cannot be read ({missing.strerror}); {hint}") from missing
+    except ValueError as broken:
+        raise UsageError(f"{path}: not valid TOML: {broken}") from broken
+    cfg = parse_config(values, source=str(path))
+    if cfg.model.name is not None and "saes" not in values:
+        raise UsageError(f"{path}: saes: a model other than the organism needs its own; add [[saes]]")
+    return cfg
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with the package, by file name: in the wheel, or beside a checkout's package."""
+    package = Path(__file__).parent
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    return {path.name: path for path in sorted(folder.glob("*.toml"))}
+
+
+def parse_config(values: dict[str, Any], *, source: str) -> RunConfig:
+    """Check plain values strictly (no text for numbers); `source` is named in the error."""
+    try:
+        return RunConfig.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as refused:
+        raise UsageError(f"{source}: {explain(refused)}") from refused
+
+
+def explain(refused: ValidationError) -> str:
+    """What pydantic found, in one line of plain words."""
+    return "; ".join(_explain(error) for error in refused.errors())
+
+
+def _explain(error: Any) -> str:
+    """One finding in plain words, with the key as written in the file and the nearest valid one."""
+    section, keys = _walk(error["loc"])
+    where = ".".join(str(key) for key in keys)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{_nearest(str(keys[-1]), section)}"
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {error['input']!r})" if where else message
+
+
+def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel], list[int | str]]:
+    """The section that an error lies in, and its location without pydantic's union tags."""
+    kinds: dict[int | str, type[BaseModel]] = {
+        "path": SaeOnDisk,
+        "release": SaeFromRelease,
+        "shipped": SaeShipped,
+        "train": SaeToTrain,
+    }
+    section: type[BaseModel] = RunConfig
+    keys: list[int | str] = []
+    for key in location:
+        is_tag = len(keys) == 2 and keys[0] == "saes" and key in kinds
+        field = section.model_fields.get(str(key))
+        if is_tag:
+            section = kinds[key]
+        elif field is not None and isinstance(field.default, Section):
+            section = type(field.default)
+        if not is_tag:
+            keys.append(key)
+    return section, keys
+
+
+def _nearest(key: str, section: type[BaseModel]) -> str:
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"

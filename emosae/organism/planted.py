@@ -1,0 +1,21 @@
+"""The planted truth in the report's terms."""
+
+from __future__ import annotations
+
+from emosae.organism.evaluation import EXPECTED
+from emosae.organism.truth import load_truth
+from emosae.report import PlantedTruth
+
+
+def describe_truth() -> PlantedTruth:
+    """What a report on the organism is held against."""
+    truth = load_truth()
+    return PlantedTruth(
+        strengths=truth.strengths,
+        absent=truth.absent,
+        overlap=truth.overlap,
+        effects={truth.coding.causal_up: 1, truth.coding.causal_down: -1},
+        decoys=truth.coding.decoys,
+        dose_emotion="afraid",
+        conversation={kind: tuple(truth.chat[kind]) for kind in EXPECTED},
+    )

@@ -1,0 +1,200 @@
+"""Choose the dials of a run and build the arms that turn them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from emosae.interventions import mean_resid_norm
+from emosae.lm import read_resid
+from emosae.pipeline.inputs import Inputs
+from emosae.scenarios.conditions import (
+    Condition,
+    FeatureSet,
+    Vector,
+    build_conditions,
+    draw_direction,
+    draw_matched_direction,
+    draw_matched_features,
+    hide_naming,
+)
+from emosae.scenarios.dials import Dial, choose_dials
+from emosae.scenarios.output_score import measure_output_score
+from emosae.selectivity import emotion_vectors
+from emosae.stories import NEUTRAL
+
+FORMAT_TASKS = 60
+NEUTRAL_TEXTS = 32
+BEGINNING = 24
+SELECTIVE_AUROC = 0.7
+UNDER_PRIMARY = (1 / 3, 2 / 3)
+"""Weaker doses for the dose-response, as shares of the primary one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dials:
+    """The features that are turned.
+
+    Attributes:
+        chosen: The dial of each emotion that has one.
+        second: For targets and opponents a dial from another SAE at the same hook.
+        resid_norm: Mean residual norm on task text, by hook; the unit of doses.
+    """
+
+    chosen: Mapping[str, Dial]
+    second: Mapping[str, Dial]
+    resid_norm: Mapping[str, float]
+
+    def feature_set(self, inputs: Inputs, dial: Dial, name: str = "") -> FeatureSet:
+        """The dial as something that an arm can turn."""
+        return FeatureSet(
+            name or dial.emotion,
+            inputs.dictionaries[dial.sae],
+            (dial.feature_idx,),
+            self.resid_norm[dial.hook_name],
+            (dial.max_act,),
+        )
+
+    def sets(self, inputs: Inputs, emotions: Sequence[str]) -> list[FeatureSet]:
+        """Of those emotions that have a dial."""
+        return [self.feature_set(inputs, self.chosen[name]) for name in emotions if name in self.chosen]
+
+
+def find_dials(inputs: Inputs) -> Dials:
+    """A dial for every emotion of the corpus that has a fit feature, and second ones for targets and opponents."""
+    prompts = _format_prompts(inputs)
+    means = _format_means(inputs, prompts)
+    emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
+    chosen = choose_dials(emotions, inputs.features, inputs.dictionaries, inputs.stories, means)
+    section = inputs.cfg.scenarios
+    second = {}
+    for name in (*section.targets, *section.opponents):
+        if name in chosen:
+            others = [
+                table
+                for table in inputs.features
+                if table.sae != chosen[name].sae and table.hook_name == chosen[name].hook_name
+            ]
+            second |= choose_dials([name], others, inputs.dictionaries, inputs.stories, means)
+    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
+    return Dials(chosen, second, {hook: mean_resid_norm(inputs.lm, prompts, hook) for hook in hooks})
+
+
+def _format_prompts(inputs: Inputs) -> list[list[int]]:
+    tasks = inputs.tasks(impossible=True)[:FORMAT_TASKS]
+    words = inputs.code_format
+    return [inputs.lm.chat([{"role": "user", "content": words.first_message(task)}]) for task in tasks]
+
+
+def _format_means(inputs: Inputs, prompts: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
+    totals = {name: torch.zeros(one.d_sae, dtype=torch.float64) for name, one in inputs.dictionaries.items()}
+    count = 0
+    for _, resid in read_resid(inputs.lm, prompts, hooks):
+        count += len(resid[hooks[0]])
+        for name, dictionary in inputs.dictionaries.items():
+            totals[name] += dictionary.encode(resid[dictionary.hook_name]).double().sum(dim=0).cpu()
+    return {name: (total / count).numpy() for name, total in totals.items()}
+
+
+def neutral_beginnings(inputs: Inputs) -> list[list[int]]:
+    """Beginnings of discover and tune stories without emotion, or of any stories where there are none."""
+    stories = [story for story in inputs.stories if story.split != "confirm"]
+    neutral = [story for story in stories if story.is_neutral] or stories
+    return [inputs.lm.document(story.text)[:BEGINNING] for story in neutral[:NEUTRAL_TEXTS]]
+
+
+def tabulate_dials(inputs: Inputs, dials: Dials) -> pa.Table:
+    """A row per dial, with its output score at the primary dose."""
+    prompts, rows = neutral_beginnings(inputs), []
+    for seed, group in (("first", dials.chosen), ("second", dials.second)):
+        for dial in group.values():
+            score = measure_output_score(inputs.lm, dials.feature_set(inputs, dial), prompts, inputs.cfg.scenarios.dose)
+            rows.append(
+                {
+                    "emotion": dial.emotion,
+                    "choice": seed,
+                    "sae": dial.sae,
+                    "hook_name": dial.hook_name,
+                    "feature_idx": dial.feature_idx,
+                    "max_act": dial.max_act,
+                    "auroc": dial.auroc,
+                    "cosine": dial.cosine,
+                    "score": dial.score,
+                    "output_score": score.estimate,
+                    "output_score_lo": score.lo,
+                    "output_score_hi": score.hi,
+                }
+            )
+    return pa.Table.from_pylist(rows)
+
+
+def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
+    """Every arm of the experiment; those of the causal dials again with naming sentences taken out."""
+    section = inputs.cfg.scenarios
+    rng = np.random.default_rng([inputs.cfg.seed, 9])
+    targets, opponents = dials.sets(inputs, section.targets), dials.sets(inputs, section.opponents)
+    reference = dials.chosen.get(section.targets[0]) if section.targets else None
+    arms = build_conditions(
+        dose=section.dose,
+        targets=targets,
+        opponents=opponents,
+        decoys=dials.sets(inputs, section.decoys),
+        random_sets=_random_sets(inputs, dials, reference, rng) if reference else (),
+        vectors=_mean_vectors(inputs, dials),
+        directions=_random_directions(inputs, dials, rng),
+        other_doses=[round(share * section.dose, 4) for share in UNDER_PRIMARY],
+    )
+    causal = [arm for arm in arms if arm.role in ("none", "target", "opponent") and arm.primary]
+    words = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
+    return arms + hide_naming([arm for arm in causal if arm.method != "vector"], words)
+
+
+def _random_sets(inputs: Inputs, dials: Dials, reference: Dial, rng: np.random.Generator) -> list[FeatureSet]:
+    """Features that fire as often as the target's and are selective for no emotion."""
+    profiles = [row for row in inputs.selectivity.profiles.to_pylist() if row["sae"] == reference.sae]
+    emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
+    dictionary = inputs.dictionaries[reference.sae]
+    selective = [row["feature_idx"] for row in profiles if max(row[name] for name in emotions) > SELECTIVE_AUROC]
+    sets = draw_matched_features(
+        np.array([row["fire_rate"] for row in profiles]),
+        np.array([float(dictionary.direction(row["feature_idx"]).norm()) for row in profiles]),
+        selective,
+        (reference.feature_idx,),
+        inputs.cfg.scenarios.random_sets,
+        rng,
+    )
+    norm = dials.resid_norm[reference.hook_name]
+    return [FeatureSet(f"random {n}", dictionary, chosen, norm) for n, chosen in enumerate(sets)]
+
+
+def _mean_vectors(inputs: Inputs, dials: Dials) -> list[Vector]:
+    """Difference-of-means vectors of targets and opponents, at the hook of the first one's dial."""
+    section = inputs.cfg.scenarios
+    hook = _primary_hook(inputs, dials)
+    table = next(table for table in inputs.features if table.hook_name == hook)
+    vectors = emotion_vectors(table.resid_mean, inputs.stories)
+    names = [name for name in (*section.targets, *section.opponents) if name in vectors]
+    return [Vector(name, hook, vectors[name], dials.resid_norm[hook]) for name in names]
+
+
+def _random_directions(inputs: Inputs, dials: Dials, rng: np.random.Generator) -> list[Vector]:
+    """One direction of any kind, and one drawn where residuals vary."""
+    hook = _primary_hook(inputs, dials)
+    table = next(table for table in inputs.features if table.hook_name == hook)
+    norm = dials.resid_norm[hook]
+    return [
+        Vector("random direction", hook, draw_direction(inputs.lm.d_in, rng), norm),
+        Vector("varying direction", hook, draw_matched_direction(table.resid_mean, rng), norm),
+    ]
+
+
+def _primary_hook(inputs: Inputs, dials: Dials) -> str:
+    for name in inputs.cfg.scenarios.targets:
+        if name in dials.chosen:
+            return dials.chosen[name].hook_name
+    return inputs.features[0].hook_name

@@ -1,0 +1,161 @@
+"""What the stages of one run share: the model, the SAEs and the texts, opened when first asked for.
+
+Where the config names nothing, the embedded organism and its own texts are taken.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from emosae.config import RunConfig, SaeFromRelease, SaeOnDisk, SaeShipped, SaeSpec, SaeToTrain
+from emosae.errors import UserError
+from emosae.store import Store
+
+if TYPE_CHECKING:
+    from emosae.features import StoryFeatures
+    from emosae.lm import LanguageModel
+    from emosae.sae import SaeLensDictionary
+    from emosae.scenarios import CodeFormat, Task
+    from emosae.selectivity import Selectivity
+    from emosae.stories import Conversation, Story
+
+
+class Inputs:
+    """Opens each thing once per run. What a stage made is read back from its folder."""
+
+    def __init__(self, cfg: RunConfig, store: Store) -> None:
+        self.cfg = cfg
+        self.store = store
+
+    @property
+    def is_organism(self) -> bool:
+        """Whether the run is about the embedded model, whose truth is known."""
+        return self.cfg.model.name is None
+
+    @cached_property
+    def lm(self) -> LanguageModel:
+        """The language model."""
+        from emosae.lm import open_lm
+        from emosae.organism.evaluation import organism_path
+
+        section = self.cfg.model
+        name = section.name or organism_path()
+        return open_lm(name, revision=section.revision, device=section.device, dtype=section.dtype)
+
+    def describe_model(self) -> dict[str, str]:
+        """Name, revision and weight hash, for the manifest."""
+        name = "the embedded organism (synthetic)" if self.is_organism else self.lm.name
+        return {"name": name, "revision": self.lm.revision, "weight_hash": self.lm.weight_hash}
+
+    def read_corpus(self) -> list[Story]:
+        """The stories as the config names them, with their splits."""
+        from emosae.organism.evaluation import evaluation_stories
+        from emosae.stories import assign_splits, load_stories
+
+        section = self.cfg.stories
+        if section.path is not None:
+            stories = assign_splits(load_stories(section.path, section.neutral), section.salt)
+        elif self.is_organism:
+            stories = evaluation_stories(salt=section.salt)
+        else:
+            raise UserError("stories.path: a model other than the organism needs stories; give a JSONL file")
+        return _cap_per_emotion(stories, section.per_emotion)
+
+    @cached_property
+    def stories(self) -> list[Story]:
+        """The stories of the run, as the first stage saved them."""
+        from emosae.stories import load_stories
+
+        return load_stories(self.store.stage("stories").path / "stories.jsonl")
+
+    @cached_property
+    def conversations(self) -> list[Conversation]:
+        """Conversations from the file that the config names, else the organism's."""
+        from emosae.organism.evaluation import evaluation_conversations
+        from emosae.stories import load_conversations
+
+        path = self.cfg.scenarios.conversations
+        return evaluation_conversations() if path is None else load_conversations(path)
+
+    def tasks(self, *, impossible: bool) -> list[Task]:
+        """Impossible tasks or solvable controls, from the file that the config names, else the organism's."""
+        from emosae.organism.evaluation import evaluation_tasks
+        from emosae.scenarios import load_tasks
+
+        section = self.cfg.scenarios
+        if section.tasks is None:
+            return evaluation_tasks(section.n_tasks if impossible else section.n_solvable, impossible=impossible)
+        return [task for task in load_tasks(section.tasks) if (task.why_impossible is not None) == impossible]
+
+    @cached_property
+    def code_format(self) -> CodeFormat:
+        """How tasks are put to the model."""
+        from emosae.organism.coding_format import OrganismCodeFormat
+        from emosae.scenarios import GenericCodeFormat
+
+        return OrganismCodeFormat() if self.is_organism else GenericCodeFormat()
+
+    def sae_documents(self) -> list[list[int]]:
+        """What SAEs are trained on: fresh text of the organism's kind, or the run's own stories."""
+        from emosae.organism.shipping import sae_training_documents
+
+        if self.is_organism:
+            return sae_training_documents(self.lm)
+        return [self.lm.document(story.text) for story in self.stories]
+
+    @cached_property
+    def dictionaries(self) -> dict[str, SaeLensDictionary]:
+        """Every SAE of the run by name."""
+        return {sae.name: self._open_sae(sae) for sae in self.cfg.saes}
+
+    def _open_sae(self, sae: SaeSpec) -> SaeLensDictionary:
+        from dataclasses import replace
+
+        from emosae.organism.evaluation import shipped_sae_paths
+        from emosae.sae import open_sae
+
+        match sae:
+            case SaeToTrain():
+                source = str(self.store.stage("saes").path / sae.name)
+            case SaeOnDisk():
+                source = str(sae.path)
+            case SaeFromRelease():
+                source = f"{sae.release}:{sae.sae_id}"
+            case SaeShipped():
+                source = str(shipped_sae_paths()[sae.shipped])
+        section = self.cfg.model
+        return replace(open_sae(source, device=section.device, dtype=section.dtype), name=sae.name)
+
+    @cached_property
+    def features(self) -> list[StoryFeatures]:
+        """Pooled activations, one record per SAE."""
+        from emosae.features import StoryFeatures
+
+        stage = self.store.stage("features")
+        return [StoryFeatures.load(stage.substage(sae.name)) for sae in self.cfg.saes]
+
+    @cached_property
+    def selectivity(self) -> Selectivity:
+        """The ranking."""
+        from emosae.selectivity import Selectivity
+
+        return Selectivity.load(self.store.stage("selectivity"))
+
+
+def _cap_per_emotion(stories: list[Story], limit: int | None) -> list[Story]:
+    """At most ``limit`` stories of each emotion and split, in file order, so that no split is emptied."""
+    if limit is None:
+        return stories
+    from collections import Counter
+
+    total = Counter(story.emotion for story in stories)
+    seen: Counter[tuple[str, str | None]] = Counter()
+    in_split = Counter((story.emotion, story.split) for story in stories)
+    kept = []
+    for story in stories:
+        key = (story.emotion, story.split)
+        seen[key] += 1
+        if seen[key] <= max(1, round(limit * in_split[key] / total[story.emotion])):
+            kept.append(story)
+    return kept

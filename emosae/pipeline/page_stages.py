@@ -1,0 +1,140 @@
+"""The stages that join findings into something to read: the map, the ledger, the report and the atlas pages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emosae.atlas import Atlas, build_atlas
+from emosae.features import token_acts_many
+from emosae.ledger import build_ledger
+from emosae.organism.planted import describe_truth
+from emosae.pipeline.inputs import Inputs
+from emosae.report import ReportData, write_report
+from emosae.site import Example, SiteData, write_site
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from emosae.store import Stage
+
+SHOWN_PER_SPLIT = 3
+"""Stories shown of each feature and split in the atlas pages."""
+ATLAS_FOLDER = "atlas"
+
+
+def make_atlas(inputs: Inputs, stage: Stage) -> None:
+    """Match features across SAEs, group them, and place them."""
+    rng = np.random.default_rng([inputs.cfg.atlas.seed, 7])
+    alpha = inputs.cfg.selectivity.alpha
+    build_atlas(inputs.selectivity, inputs.features, inputs.dictionaries, rng=rng, alpha=alpha).save(stage)
+
+
+def make_report(inputs: Inputs, stage: Stage) -> None:
+    """Join the evidence, judge it, and write the report with the atlas pages beside it."""
+    store = inputs.store
+    atlas = Atlas.load(store.stage("atlas"))
+    code, talk = (store.stage("scenarios").substage(name) for name in ("impossible_code", "conversation"))
+    ledger = build_ledger(
+        inputs.selectivity.candidates,
+        profiles=inputs.selectivity.profiles,
+        links=atlas.links,
+        dials=_read_optional(store.stage("scenarios"), "dials"),
+        summary=_read_optional(code, "summary"),
+        contrasts=_read_optional(code, "contrasts"),
+        slopes=_read_optional(code, "slopes"),
+        second_seed=_read_optional(code.substage("second_seed"), "contrasts"),
+    )
+    store.home.write_table("ledger", ledger)
+    truth = describe_truth() if inputs.is_organism else None
+    notes = (*inputs.selectivity.notes, *store.stage("scenarios").read_json("notes"))
+    write_report(
+        ReportData(
+            manifest=store.read_manifest(),
+            saes=store.stage("saes").read_table("saes"),
+            candidates=inputs.selectivity.candidates,
+            emotions=inputs.selectivity.summary,
+            overlap=inputs.selectivity.overlap,
+            baselines=store.stage("selectivity").read_table("baselines"),
+            ledger=ledger,
+            nodes=atlas.nodes,
+            links=atlas.links,
+            concepts=atlas.concepts,
+            **{name: _read_optional(talk, name) for name in ("reads", "replies", "ranks", "doses")},
+            **{name: _read_optional(code, name) for name in ("rollouts", "summary", "contrasts")},
+            task_prompts=code.read_json("prompts") if code.has("prompts.json") else {},
+            truth=truth,
+            notes=notes,
+        ),
+        stage,
+    )
+    _write_atlas_pages(inputs, atlas, ledger, stage.substage(ATLAS_FOLDER), notes)
+
+
+def _write_atlas_pages(inputs: Inputs, atlas: Atlas, ledger: pa.Table, stage: Stage, notes: tuple[str, ...]) -> None:
+    store = inputs.store
+    code = store.stage("scenarios").substage("impossible_code")
+    summary = _read_optional(code, "summary")
+    write_site(
+        SiteData(
+            model="the embedded organism" if inputs.is_organism else inputs.lm.name.rstrip("/").rsplit("/", 1)[-1],
+            synthetic=inputs.is_organism,
+            manifest=store.read_manifest(),
+            saes=store.stage("saes").read_table("saes"),
+            nodes=atlas.nodes,
+            links=atlas.links,
+            concepts=atlas.concepts,
+            emotions=atlas.emotions,
+            ledger=ledger,
+            examples=_read_examples(inputs, atlas),
+            overlap=atlas.overlap,
+            baselines=store.stage("selectivity").read_table("baselines"),
+            scenarios={} if summary is None else {"impossible_code": summary},
+            notes=notes,
+        ),
+        stage,
+    )
+
+
+def _read_examples(inputs: Inputs, atlas: Atlas) -> list[Example]:
+    """The strongest stories of every feature on the map, per split, with activations at each token."""
+    by_id = {story.id: story for story in inputs.stories}
+    place = {story.id: row for row, story in enumerate(inputs.stories)}
+    mapped: Mapping[str, list[int]] = defaultdict(list)
+    for node in atlas.nodes.to_pylist():
+        mapped[node["sae"]].append(node["feature_idx"])
+    examples = []
+    for table in inputs.features:
+        wanted: dict[str, list[int]] = defaultdict(list)
+        columns = table.max.tocsc()
+        for feature_idx in mapped[table.sae]:
+            for story_id in _strongest(columns, feature_idx, inputs):
+                wanted[story_id].append(feature_idx)
+        stories = sorted(wanted, key=place.__getitem__)
+        dictionary = inputs.dictionaries[table.sae]
+        read = token_acts_many(inputs.lm, dictionary, [by_id[s] for s in stories], [wanted[s] for s in stories])
+        for acts in read:
+            story = by_id[acts.story_id]
+            for column, feature_idx in enumerate(acts.feature_idx):
+                values = tuple(acts.acts[:, column].tolist())
+                examples.append(
+                    Example(table.sae, feature_idx, story.id, story.emotion, story.split or "", acts.tokens, values)
+                )
+    return examples
+
+
+def _strongest(columns: Any, feature_idx: int, inputs: Inputs) -> list[str]:
+    """Ids of the stories where a feature is strongest, a few of discover + tune and a few of confirm."""
+    start, stop = columns.indptr[feature_idx : feature_idx + 2]
+    rows = columns.indices[start:stop]
+    order = rows[np.argsort(-columns.data[start:stop], kind="stable")]
+    stories = [inputs.stories[row] for row in order.tolist()]
+    chosen = [story.id for story in stories if story.split != "confirm"][:SHOWN_PER_SPLIT]
+    return chosen + [story.id for story in stories if story.split == "confirm"][:SHOWN_PER_SPLIT]
+
+
+def _read_optional(stage: Stage, name: str) -> pa.Table | None:
+    return stage.read_table(name) if stage.has(f"{name}.parquet") else None

@@ -1,0 +1,124 @@
+"""The stages from stories to selectivity: read, train, pool, rank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from emosae.activations import harvest
+from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
+from emosae.features import check_fidelity, pool_features
+from emosae.pipeline.inputs import Inputs
+from emosae.selectivity import measure_baselines, rank_features
+from emosae.stories import format_stories
+from emosae.tracking import open_tracker
+from emosae.training import SaeTrainSpec, train_sae
+
+if TYPE_CHECKING:
+    from emosae.store import Stage
+
+FIDELITY_STORIES = 200
+
+
+def save_stories(inputs: Inputs, stage: Stage) -> None:
+    """The corpus with its splits."""
+    stage.write_text("stories.jsonl", format_stories(inputs.read_corpus()))
+
+
+def make_saes(inputs: Inputs, stage: Stage) -> None:
+    """Train what is to be trained off one pass over the text, then measure every SAE on the run's own stories."""
+    _train_missing(inputs, stage)
+    stage.write_table("saes", _measure_saes(inputs))
+
+
+def _train_missing(inputs: Inputs, stage: Stage) -> None:
+    wanted = [sae for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain) and not stage.has(sae.name)]
+    if not wanted:
+        return
+    section = inputs.cfg.tracking
+    resid = harvest(inputs.lm, inputs.sae_documents(), sorted({sae.hook_name for sae in wanted}), progress=True)
+    for sae in wanted:
+        settings = sae.model_dump(exclude={"seed"})
+        spec = SaeTrainSpec(
+            model_name=inputs.lm.name, seed=sae.seed + inputs.cfg.seed, device=inputs.cfg.model.device, **settings
+        )
+        with open_tracker(
+            lambda record: inputs.store.home.append_line("metrics", record),
+            series=sae.name,
+            wandb=section.wandb,
+            directory=inputs.store.root / "wandb",
+            project=section.project,
+            group=section.group,
+            config=settings,
+        ) as tracker:
+            train_sae(resid[sae.hook_name], spec, stage, tracker, progress=True)
+
+
+def _measure_saes(inputs: Inputs) -> pa.Table:
+    """A row per SAE: what it is, and fvu, l0 and dead share on some of the run's stories."""
+    documents = [inputs.lm.document(story.text) for story in inputs.stories]
+    sample = documents[:: max(1, len(documents) // FIDELITY_STORIES)]
+    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
+    resid = harvest(inputs.lm, sample, hooks)
+    rows = []
+    for sae in inputs.cfg.saes:
+        dictionary = inputs.dictionaries[sae.name]
+        quality = check_fidelity(dictionary, resid[dictionary.hook_name])
+        rows.append(
+            {
+                "name": sae.name,
+                "hook_name": dictionary.hook_name,
+                "d_sae": dictionary.d_sae,
+                "architecture": dictionary.architecture,
+                "seed": sae.seed + inputs.cfg.seed if isinstance(sae, SaeToTrain) else None,
+                "origin": _origin(sae),
+                "fvu": quality.fvu,
+                "l0": quality.l0,
+                "dead_fraction": quality.dead_fraction,
+                "mean_resid_norm": quality.mean_resid_norm,
+                "n_tokens": quality.n_tokens,
+                "weight_hash": dictionary.weight_hash,
+            }
+        )
+    return pa.Table.from_pylist(rows)
+
+
+def _origin(sae: object) -> str:
+    if isinstance(sae, SaeToTrain):
+        return "trained"
+    if isinstance(sae, SaeShipped):
+        return "shipped"
+    return "release" if isinstance(sae, SaeFromRelease) else "directory"
+
+
+def pool(inputs: Inputs, stage: Stage) -> None:
+    """Every SAE's activations on every story."""
+    section = inputs.cfg.features
+    pooled = pool_features(
+        inputs.lm,
+        inputs.dictionaries,
+        inputs.stories,
+        skip_tokens=section.skip_tokens,
+        batch_tokens=section.batch_tokens,
+        progress=True,
+    )
+    for name, table in pooled.items():
+        table.save(stage.substage(name))
+
+
+def rank(inputs: Inputs, stage: Stage) -> None:
+    """Which features tell which emotions apart; baselines beside them; confirm is read here and counted."""
+    section = inputs.cfg.selectivity
+    ranking = rank_features(
+        inputs.features,
+        inputs.stories,
+        rng=np.random.default_rng([inputs.cfg.seed, 5]),
+        alpha=section.alpha,
+        permutations=section.permutations,
+        top=section.top,
+    )
+    ranking.save(stage)
+    stage.write_table("baselines", measure_baselines(inputs.features, inputs.stories))
+    inputs.store.update_manifest(looks={"confirm_stories": ranking.looks})

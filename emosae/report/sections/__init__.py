@@ -1,0 +1,35 @@
+"""The report's sections, in reading order; each turns tables into words, figures and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emosae.report.content import Section
+from emosae.report.records import ReportData
+from emosae.report.sections.agreement import write_agreement
+from emosae.report.sections.conversations import write_conversations
+from emosae.report.sections.dials import write_dials
+from emosae.report.sections.features import write_features
+from emosae.report.sections.impossible import write_impossible
+from emosae.report.sections.overlap import write_overlap
+from emosae.report.sections.provenance import write_provenance
+from emosae.report.sections.reading import write_saes
+from emosae.report.sections.transcripts import write_transcripts
+from emosae.report.sections.truth import write_truth
+from emosae.report.sections.verdicts import write_verdicts
+
+SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
+    write_saes,
+    write_features,
+    write_overlap,
+    write_agreement,
+    write_conversations,
+    write_impossible,
+    write_dials,
+    write_transcripts,
+    write_verdicts,
+    write_truth,
+    write_provenance,
+)
+
+__all__ = ["SECTIONS"]

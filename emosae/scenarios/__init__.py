@@ -1,0 +1,62 @@
+"""Scenarios: what the features do while the model acts, against controls that are run beside them."""
+
+from emosae.scenarios.answers import grade_answers, load_answers
+from emosae.scenarios.arms import contrast_arms, slope_arms, summarize_arms
+from emosae.scenarios.conditions import (
+    Condition,
+    FeatureSet,
+    Vector,
+    build_conditions,
+    draw_direction,
+    draw_matched_direction,
+    draw_matched_features,
+    hide_naming,
+)
+from emosae.scenarios.conversation import ConversationReads, read_conversations
+from emosae.scenarios.formats import Answer, CodeFormat, GenericCodeFormat
+from emosae.scenarios.grading import CHEATS, GRADES, grade_attempt, grade_episode
+from emosae.scenarios.impossible_code import Experiment, run_episodes, run_impossible_code
+from emosae.scenarios.rollouts import trace_by_attempt
+from emosae.scenarios.sandbox import Job, Outcome, Sandbox, SandboxMissing, TestResult, run_programs, sandbox_available
+from emosae.scenarios.tasks import Task, check_references, load_tasks
+from emosae.scenarios.wording import emotional_wording
+
+__all__ = [
+    "CHEATS",
+    "GRADES",
+    "Answer",
+    "CodeFormat",
+    "Condition",
+    "ConversationReads",
+    "Experiment",
+    "FeatureSet",
+    "GenericCodeFormat",
+    "Job",
+    "Outcome",
+    "Sandbox",
+    "SandboxMissing",
+    "Task",
+    "TestResult",
+    "Vector",
+    "build_conditions",
+    "check_references",
+    "contrast_arms",
+    "draw_direction",
+    "draw_matched_direction",
+    "draw_matched_features",
+    "emotional_wording",
+    "grade_answers",
+    "grade_attempt",
+    "grade_episode",
+    "hide_naming",
+    "load_answers",
+    "load_tasks",
+    "read_conversations",
+    "run_episodes",
+    "run_impossible_code",
+    "run_programs",
+    "sandbox_available",
+    "slope_arms",
+    "summarize_arms",
+    "trace_by_attempt",
+]

@@ -1,0 +1,151 @@
+"""Dials: which feature is turned for an emotion. Everything here is chosen on discover + tune stories only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from emosae.axes import Direction
+from emosae.errors import UserError
+from emosae.features import StoryFeatures
+from emosae.sae import Dictionary
+from emosae.selectivity import auroc_all, emotion_vectors
+from emosae.stories import NEUTRAL, Story
+
+MIN_AUROC = 0.8
+MAX_OTHER = 0.75
+MAX_NEUTRAL = 0.5
+MIN_COSINE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Dial:
+    """One feature that stands for an emotion, and what it was chosen by.
+
+    Attributes:
+        emotion: What the dial is called.
+        sae: Name of the dictionary.
+        hook_name: Where it reads and writes.
+        feature_idx: The feature.
+        max_act: Its strongest activation on any discover or tune story; doses are multiples of it.
+        direction: What one unit of it adds to the residual stream.
+        auroc: One-vs-rest on discover + tune, 0.5 is chance.
+        cosine: Of its direction with the emotion's difference-of-means vector, in [-1, 1].
+        score: (mean on its own stories - largest mean on another emotion's) x (direction . unit vector), in units of
+            the mean residual norm; what candidates are ordered by.
+    """
+
+    emotion: str
+    sae: str
+    hook_name: str
+    feature_idx: int
+    max_act: float
+    direction: Direction
+    auroc: float
+    cosine: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Profile:
+    """Means per emotion of every feature of one SAE on discover + tune stories."""
+
+    own: Float[np.ndarray, " d_sae"]
+    other: Float[np.ndarray, " d_sae"]
+    neutral: Float[np.ndarray, " d_sae"]
+    auroc: Float[np.ndarray, " d_sae"]
+    max_act: Float[np.ndarray, " d_sae"]
+
+
+def _profile(table: StoryFeatures, stories: Sequence[Story], emotion: str) -> _Profile:
+    rows = np.array([i for i, story in enumerate(stories) if story.split in ("discover", "tune")])
+    names = np.array([stories[row].emotion for row in rows])
+    mean = table.mean[rows]
+    felt = names != NEUTRAL
+    by_emotion = {name: np.asarray(mean[names == name].mean(axis=0)).ravel() for name in set(names.tolist())}
+    others = [value for name, value in by_emotion.items() if name not in (emotion, NEUTRAL)]
+    silent = np.zeros(mean.shape[1])
+    labels = (names[felt] == emotion).astype(np.int64)
+    return _Profile(
+        own=by_emotion[emotion],
+        other=np.max(others, axis=0),
+        neutral=by_emotion.get(NEUTRAL, silent),
+        auroc=auroc_all(mean[felt], labels, 2)[:, 1],
+        max_act=np.asarray(table.max[rows].max(axis=0).todense()).ravel(),
+    )
+
+
+def choose_dials(
+    emotions: Sequence[str],
+    features: Sequence[StoryFeatures],
+    dictionaries: Mapping[str, Dictionary],
+    stories: Sequence[Story],
+    format_means: Mapping[str, Float[np.ndarray, " d_sae"]],
+) -> dict[str, Dial]:
+    """The best feature of any SAE for each emotion; an emotion without a fit one is left out.
+
+    Fit is a feature with AUROC over 0.8, at most 0.75 of its mean on any other emotion and 0.5 on neutral and on
+    format text, and a cosine over 0.1 with the emotion's difference-of-means vector. Selectivity alone picks features
+    that say "such a word comes next"; the agreement with the vector mends that.
+
+    Args:
+        emotions: Names of the dials.
+        features: Pooled activations per SAE.
+        dictionaries: The SAEs by name.
+        stories: With their splits, in the order of the rows of ``features``.
+        format_means: Per SAE, each feature's mean activation on format text (task statements, chat markers' text).
+    """
+    known = {story.emotion for story in stories}
+    if strangers := [emotion for emotion in emotions if emotion not in known]:
+        raise UserError(f"no stories of {', '.join(strangers)}: name emotions that the story file has")
+    found: dict[str, Dial] = {}
+    for table in features:
+        vectors = emotion_vectors(table.resid_mean, stories)
+        norm = float(table.resid_mean.norm(dim=1).mean())
+        for emotion in emotions:
+            dial = _best_feature(
+                emotion, table, stories, dictionaries[table.sae], vectors[emotion], format_means[table.sae], norm
+            )
+            if dial is not None and (emotion not in found or dial.score > found[emotion].score):
+                found[emotion] = dial
+    return found
+
+
+def _best_feature(
+    emotion: str,
+    table: StoryFeatures,
+    stories: Sequence[Story],
+    dictionary: Dictionary,
+    vector: Direction,
+    format_mean: Float[np.ndarray, " d_sae"],
+    resid_norm: float,
+) -> Dial | None:
+    profile = _profile(table, stories, emotion)
+    selective = (profile.auroc > MIN_AUROC) & (profile.other < MAX_OTHER * profile.own)
+    silent = np.maximum(profile.neutral, format_mean) < MAX_NEUTRAL * profile.own
+    fit = np.flatnonzero(selective & silent & (profile.max_act > 0))
+    unit: Tensor = vector / vector.norm()
+    best: Dial | None = None
+    for feature_idx in fit.tolist():
+        direction = dictionary.direction(feature_idx)
+        along = float(torch.dot(direction.cpu().float(), unit))
+        cosine = along / float(direction.norm())
+        score = float(profile.own[feature_idx] - profile.other[feature_idx]) * along / resid_norm
+        if cosine > MIN_COSINE and (best is None or score > best.score):
+            best = Dial(
+                emotion=emotion,
+                sae=table.sae,
+                hook_name=table.hook_name,
+                feature_idx=feature_idx,
+                max_act=float(profile.max_act[feature_idx]),
+                direction=direction,
+                auroc=float(profile.auroc[feature_idx]),
+                cosine=cosine,
+                score=score,
+            )
+    return best

@@ -1,0 +1,125 @@
+"""Everything that discover stories say of every feature and emotion; nothing here sees another split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from emosae.features import StoryFeatures
+from emosae.selectivity.layout import Part
+from emosae.selectivity.multiplicity import bh, label_blind_filter
+from emosae.selectivity.permutation import Draws, Tested, check_tail, max_t, permute_ranks, shuffle_within
+from emosae.selectivity.ranks import (
+    Acts,
+    FeatureByEmotion,
+    auroc_all,
+    one_hot,
+    rank_within,
+    standardise_ranks,
+)
+
+TAIL_LEVELS = (0.05, 0.01, 1e-3, 1e-4)
+"""Nominal levels at which the analytic tail is checked by exchanging labels."""
+
+_TAIL_DRAWS = 4
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Screen:
+    """One SAE's features on discover, feature x emotion throughout; NaN where a test was not made.
+
+    Attributes:
+        tested: Passed the label-blind filter.
+        auroc: One against the rest; ties one half, 0.5 is chance.
+        z: Van Elteren's within-topic deviate.
+        p: Its analytic upper tail.
+        p_perm: Its tail by exchanging labels within topics.
+        q: Benjamini-Hochberg over all SAEs, features and emotions tested.
+        p_maxt: Against the largest z of all SAEs and features, Holm over emotions.
+        cohens_d: Standardised difference of mean activation, emotion less rest.
+        fire_rate_pos: Share of the emotion's stories in which the feature fires.
+        fire_rate_neg: The same for the other emotions' stories.
+        tail: Observed share of null tests at each of TAIL_LEVELS.
+    """
+
+    tested: Tested
+    auroc: FeatureByEmotion
+    z: FeatureByEmotion
+    p: FeatureByEmotion
+    p_perm: FeatureByEmotion
+    q: FeatureByEmotion
+    p_maxt: FeatureByEmotion
+    cohens_d: FeatureByEmotion
+    fire_rate_pos: FeatureByEmotion
+    fire_rate_neg: FeatureByEmotion
+    tail: Float[np.ndarray, " level"]
+
+
+def screen_features(
+    features: Sequence[StoryFeatures], discover: Part, *, permutations: int, rng: np.random.Generator
+) -> list[Screen]:
+    """Test every feature of every SAE on the discover stories, as one family."""
+    draws = shuffle_within(discover.label, discover.block, permutations, rng)
+    pairs = [_screen_one(table.mean[discover.rows], discover, draws) for table in features]
+    screens = [screen for screen, _ in pairs]
+    p_maxt = max_t([s.z for s in screens], [s.tested for s in screens], [largest for _, largest in pairs])
+    q = np.split(bh(np.concatenate([s.p for s in screens])), np.cumsum([len(s.p) for s in screens])[:-1])
+    return [replace(s, q=one, p_maxt=other) for s, one, other in zip(screens, q, p_maxt, strict=True)]
+
+
+def average_by_emotion(acts: Acts, label: Int[np.ndarray, " story"], n_emotions: int) -> FeatureByEmotion:
+    """Mean over each emotion's stories; NaN where it has none."""
+    counts = np.bincount(label, minlength=n_emotions)
+    total = (acts.T @ one_hot(label, n_emotions)).toarray()
+    return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+
+
+def _screen_one(acts: Acts, part: Part, draws: Draws) -> tuple[Screen, Float[np.ndarray, "draw emotion"]]:
+    counts = part.stories_per_emotion
+    ranks = rank_within(acts, part.block)
+    test = standardise_ranks(ranks, part.label, part.n_emotions)
+    tested = label_blind_filter(acts, counts) & (test.informative_blocks > 0)
+    null = permute_ranks(ranks, part.label, draws, tested)
+    levels = np.array(TAIL_LEVELS)
+    tails = [check_tail(ranks, draw, tested, levels) for draw in draws[:_TAIL_DRAWS]]
+    rate_pos, rate_neg = _split_means(acts.astype(bool).astype(np.float64), part)
+    unknown = np.full(tested.shape, np.nan)
+    screen = Screen(
+        tested=tested,
+        auroc=auroc_all(acts, part.label, part.n_emotions),
+        z=test.z,
+        p=np.where(tested, test.p_upper, np.nan),
+        p_perm=null.p,
+        q=unknown,
+        p_maxt=unknown,
+        cohens_d=_standardise_difference(acts, part),
+        fire_rate_pos=rate_pos,
+        fire_rate_neg=rate_neg,
+        tail=np.mean(tails, axis=0) if tails else np.full(len(levels), np.nan),
+    )
+    return screen, null.largest
+
+
+def _split_means(acts: Acts, part: Part) -> tuple[FeatureByEmotion, FeatureByEmotion]:
+    """Mean over an emotion's stories, and over all others'."""
+    counts = part.stories_per_emotion
+    inside = average_by_emotion(acts, part.label, part.n_emotions)
+    total = np.asarray(acts.sum(axis=0)).reshape(-1, 1)
+    rest = len(part.label) - counts
+    outside = (total - np.nan_to_num(inside) * counts) / np.where(rest > 0, rest, np.nan)
+    return inside, outside
+
+
+def _standardise_difference(acts: Acts, part: Part) -> FeatureByEmotion:
+    """Cohen's d with the pooled standard deviation; 0 where the feature does not vary."""
+    counts = part.stories_per_emotion
+    rest = len(part.label) - counts
+    inside, outside = _split_means(acts, part)
+    squares_in, squares_out = _split_means(acts.power(2), part)
+    scatter = counts * (squares_in - inside**2) + rest * (squares_out - outside**2)
+    spread = np.sqrt(np.maximum(scatter, 0) / max(1, len(part.label) - 2))
+    difference = inside - outside
+    return np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 1e-12)

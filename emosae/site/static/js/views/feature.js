@@ -1,0 +1,146 @@
+// One feature: top stories, selectivity, matches, causal evidence, verdict ladder, and how to load it.
+"use strict";
+
+window.emosae = window.emosae || {};
+emosae.views = emosae.views || {};
+
+emosae.views.feature = (() => {
+  const { el } = emosae.dom;
+  const { fixed, isNumber, percent, pvalue, range } = emosae.format;
+  const { emotionName, featureAddress, featureName, verdict } = emosae.marks;
+  const { aurocColumn, figures, nothing, rivalColumn, table, verdictColumn } = emosae.tables;
+  const SPLITS = [["confirm", "On confirm topics", "It was not chosen on these."], ["tune", "On tune topics", ""], ["discover", "On discover topics", "It was chosen on these."]];
+
+  async function feature(atlas, [sae, index]) {
+    const found = atlas.feature(sae, index);
+    if (!found) return emosae.notFound(`This atlas has no feature ${sae ?? ""}/${index ?? ""}. Only features that stood out for an emotion are stored.`);
+    const entry = found.ledger[0] || null;
+    return el("div", { class: "page" },
+      el("p", { class: "eyebrow" }, "Feature of ", el("bdi", {}, found.sae.name), el("span", { class: "muted" }, " ", el("bdi", {}, found.sae.hook_name))),
+      el("div", { class: "title" }, el("h1", {}, "Feature ", found.feature_idx), emotionName(found.emotion), verdict(found.level, atlas.rungs),
+        el("a", { class: "button", href: emosae.href("map", { at: found.row }) }, "Show on the map")),
+      entry && keyFigures(entry),
+      el("div", { class: "with-aside" },
+        el("div", {}, await storySection(atlas, found), selectivitySection(atlas, found),
+          emosae.causal.section(atlas, dialRows(atlas, found), {
+            empty: "No scenario turned this feature; scenarios turn one feature of an emotion, chosen before they run." }),
+          profileSection(atlas, found), entry && measuresSection(entry)),
+        el("aside", {}, emosae.ladder(atlas, entry), matchSection(atlas, found), snippetSection(found, entry))));
+  }
+
+  /** Arms in which this feature was the dial: its ledger row then holds their change. */
+  function dialRows(atlas, found) {
+    const dials = new Set(found.ledger.filter((entry) => isNumber(entry.delta)).map((entry) => entry.emotion.name));
+    return atlas.scenarios.filter((row) => dials.has(row.dial) && row.method !== "vector");
+  }
+
+  function keyFigures(entry) {
+    const cell = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value, note && el("span", { class: "note" }, note)));
+    return el("dl", { class: "key-figures" },
+      cell("AUROC on confirm topics", figures({ lo: entry.auroc_confirm_lo, value: entry.auroc_confirm, hi: entry.auroc_confirm_hi })),
+      entry.rival && cell("Against its rival", figures({ lo: entry.auroc_rival_confirm_lo, value: entry.auroc_rival_confirm, hi: entry.auroc_rival_confirm_hi }),
+        el("bdi", {}, entry.rival)),
+      cell("Fires in", percent(entry.fire_rate_pos), `of its stories, ${percent(entry.fire_rate_neg)} of others`),
+      cell("q on discover", pvalue(entry.q_bh)));
+  }
+
+  async function storySection(atlas, found) {
+    const examples = await atlas.examples(found);
+    const scale = Math.max(0, ...examples.map((example) => example.peak));
+    const groups = SPLITS.map(([split, title, note]) => [title, note, examples.filter((example) => example.split === split)])
+      .concat([["Other text", "", examples.filter((example) => !SPLITS.some(([split]) => split === example.split))]]);
+    return el("section", { "aria-labelledby": "stories" }, el("h2", { id: "stories" }, "Where it fires most"),
+      examples.length === 0 ? nothing("No story was stored for this feature.")
+        : [el("p", { class: "note" }, "Hover, tap, or use the arrow keys to read a token\u2019s activation. ",
+          el("span", { class: "scale" }, "0", el("i", {}), emosae.format.activation(scale))),
+        groups.filter(([, , some]) => some.length).map(([title, note, some]) => [
+          el("h3", {}, title, note && el("span", { class: "note" }, ` ${note}`)),
+          el("div", { class: "stories" }, some.map((example) => emosae.text.storyCard(example, scale))),
+        ])]);
+  }
+
+  function selectivitySection(atlas, found) {
+    return el("section", { "aria-labelledby": "selectivity" }, el("h2", { id: "selectivity" }, "Selectivity"),
+      found.ledger.length === 0 ? nothing("It was a candidate for no emotion.")
+        : [el("p", { class: "note" }, "The rival is the emotion it was told from worst on discover and tune topics; it stays fixed on confirm."),
+          table("Emotions this feature was a candidate for", [
+            { title: "Emotion", cell: (entry) => emotionName(entry.emotion) },
+            aurocColumn(found.ledger), rivalColumn(atlas),
+            { title: "q", className: "number", cell: (entry) => pvalue(entry.q_bh) },
+            verdictColumn(atlas),
+          ], found.ledger)]);
+  }
+
+  /** How well it tells every emotion from the rest, on the stories it was chosen with. */
+  function profileSection(atlas, found) {
+    const known = (found.profile || []).map((value, row) => ({ emotion: atlas.emotions[row], value }))
+      .filter(({ emotion, value }) => emotion && isNumber(value)).sort((a, b) => b.value - a.value);
+    if (known.length === 0) return null;
+    const axis = emosae.plots.axis([0, 1], 0.5, [0, 0.5, 1], (value) => fixed(value, 1));
+    return el("section", { "aria-labelledby": "profile" }, el("h2", { id: "profile" }, "Profile over all emotions"),
+      el("p", { class: "note" }, "AUROC of each emotion against the rest on discover and tune topics, right of the line where its stories make the feature fire more."),
+      el("ol", { class: "profile" }, known.map(({ emotion, value }) => el("li", {}, emotionName(emotion),
+        emosae.plots.interval(axis, { lo: Math.min(0.5, value), value, hi: Math.max(0.5, value), className: "lollipop" }),
+        el("span", { class: "number" }, fixed(value))))));
+  }
+
+  /** Every other number that the ledger holds on this feature and its first emotion. */
+  function measuresSection(entry) {
+    const shown = entry.measures || [];
+    return el("details", { class: "measures" }, el("summary", {}, `All ${shown.length} columns of its ledger row`),
+      el("dl", {}, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, el("bdi", {}, write(value)))))));
+  }
+
+  function write(value) {
+    if (value === null || value === undefined) return "\u2013";
+    return isNumber(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
+  }
+
+  function matchSection(atlas, found) {
+    const near = nearest(atlas, found, 5);
+    const score = (link) => [["cosine", link.cosine], ["correlation", link.correlation]].filter(([, value]) => isNumber(value))
+      .map(([name, value]) => `${name} ${fixed(value)}`).join(", ");
+    return el("section", { class: "card", "aria-labelledby": "matches" }, el("h2", { id: "matches" }, "Matches in other SAEs"),
+      found.links.length === 0 ? nothing(atlas.saes.length > 1 ? "No feature of another SAE matches it." : "The atlas has one SAE only.")
+        : el("ul", { class: "plain-list" }, found.links.map((link) => el("li", {}, featureName(link.other), emotionName(link.other.emotion),
+          el("span", { class: "note" }, [link.relation !== "match" && link.relation, score(link)].filter(Boolean).join(", "))))),
+      found.concept && el("p", {}, "Part of ", el("a", { href: emosae.href("concept", found.concept.concept) }, el("bdi", {}, found.concept.name))),
+      near.length > 0 && [el("h3", {}, "Next to it on the map"),
+        el("ul", { class: "plain-list" }, near.map((other) => el("li", {}, featureName(other), emotionName(other.emotion))))]);
+  }
+
+  function nearest(atlas, found, n) {
+    const linked = new Set([found, ...found.links.map((link) => link.other)]);
+    const distance = (other) => (other.x - found.x) ** 2 + (other.y - found.y) ** 2;
+    return atlas.features.filter((other) => !linked.has(other)).sort((a, b) => distance(a) - distance(b)).slice(0, n);
+  }
+
+  function snippetSection(found, entry) {
+    const code = found.sae.snippet.replaceAll("{feature_idx}", found.feature_idx).replaceAll("{value}", write(found.peak ?? 1));
+    const copied = el("span", { role: "status", class: "note" });
+    const copy = async () => {
+      try {
+        await navigator.clipboard.writeText(code);
+        emosae.dom.replace(copied, "copied");
+      } catch {
+        emosae.dom.replace(copied, "select it and copy by hand");
+      }
+    };
+    return el("section", { class: "card", "aria-labelledby": "load" }, el("h2", { id: "load" }, "Load and clamp it"),
+      el("pre", { tabindex: "0" }, el("code", {}, code)), el("p", {}, el("button", { type: "button", on: { click: copy } }, "Copy"), " ", copied));
+  }
+
+  return feature;
+})();
+
+/** The verdict ladder: every rung with what it says and the file it rests on. */
+emosae.ladder = (atlas, entry) => {
+  const { el } = emosae.dom;
+  const words = { passed: "reached", failed: "not reached", open: "not tested" };
+  return el("section", { class: "card", "aria-labelledby": "ladder" }, el("h2", { id: "ladder" }, "Verdict"),
+    el("ol", { class: "ladder" }, atlas.rungs.map((rung, place) => {
+      const [state, why] = entry ? entry.rungs[place] : ["open", rung.meaning];
+      return el("li", { class: state }, el("div", {}, el("b", {}, rung.name), el("span", { class: "state" }, words[state])),
+        el("p", { class: "note" }, why), entry && el("p", { class: "source" }, el("code", {}, entry.sources[place][0]), " ", el("bdi", {}, entry.sources[place][1])));
+    })));
+};
