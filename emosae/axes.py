@@ -1,7 +1,7 @@
 """Axis names and shape aliases used everywhere.
 
 Axes: ``token`` real tokens of a text in order, ``pos`` positions of a (possibly padded) sequence, ``batch`` sequences,
-``story`` stories, ``d_in`` width of the residual stream, ``d_sae`` number of SAE features, ``k`` a chosen subset of features.
+``story`` stories, ``d_in`` width of the residual stream, ``d_sae`` number of SAE features, ``k`` chosen ones.
 """
 
 from __future__ import annotations

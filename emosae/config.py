@@ -93,9 +93,9 @@ class SaeToTrain(Section):
     architecture: Literal["batchtopk", "topk", "jumprelu", "standard"] = Field(
         default="batchtopk", description="The kind of SAE."
     )
-    d_sae: Count = Field(default=512, description="How many features.")
-    k: Count = Field(default=12, description="How many of them fire on a token (batchtopk, topk).")
-    steps: Count = Field(default=900, description="Training steps.")
+    d_sae: Count = Field(default=768, description="How many features.")
+    k: Count = Field(default=20, description="How many of them fire on a token (batchtopk, topk).")
+    steps: Count = Field(default=700, description="Training steps.")
     batch_size: Count = Field(default=2048, description="Tokens a step.")
     l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard).")
     lr: float = Field(default=3e-3, gt=0, description="Learning rate.")
@@ -157,6 +157,9 @@ class ScenariosSection(Section):
     episodes: Count = Field(default=200, description="Episodes per condition.")
     max_attempts: Count = Field(default=3, description="Attempts at a task in an episode.")
     dose: float = Field(default=0.30, gt=0, description="Added norm over the mean residual norm, at the primary dose.")
+    other_doses: tuple[float, ...] = Field(
+        default=(), description="Further doses of targets and opponents, for the dose-response."
+    )
     targets: tuple[str, ...] = Field(default=("desperate",), description="Emotions expected to raise the behaviour.")
     opponents: tuple[str, ...] = Field(default=("calm",), description="Emotions expected to lower it.")
     decoys: tuple[str, ...] = Field(
@@ -193,6 +196,8 @@ class RunConfig(Section):
     saes: tuple[SaeSpec, ...] = (
         SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post"),
         SaeToTrain(name="resid2", hook_name="blocks.2.hook_resid_post"),
+        SaeShipped(name="resid3-seed1", shipped="blocks.3.resid_post.seed1"),
+        SaeShipped(name="resid2-seed1", shipped="blocks.2.resid_post.seed1"),
     )
     features: FeaturesSection = FeaturesSection()
     selectivity: SelectivitySection = SelectivitySection()

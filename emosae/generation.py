@@ -252,7 +252,8 @@ def _write(
         tokens = choose_tokens(at_least_float32(logits), uniforms[index, step], temperature)
         written[index, step] = tokens
         hit = stops.ends(written[index, : step + 1])
-        ended = is_open & (hit | (limits[index] == step + 1))
+        is_full = limits[index] == step + 1
+        ended = is_open & (hit | is_full)
         n_written[index[ended]] = step + 1
         stopped[index[ended]] = hit[ended]
         _remember(rows, memory, ended, written[index, :step])
@@ -260,7 +261,7 @@ def _write(
         n_open = int(is_open.sum())
         if n_open == 0:
             break
-        if n_open <= KEEP_SHARE * len(index):
+        if n_open <= KEEP_SHARE * len(index) or is_full.any():  # a full row must not be written on
             kept = _close_gaps(is_open)
             rows.keep(kept)
             index, tokens, is_open = index[kept], tokens[kept], is_open[kept]

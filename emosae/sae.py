@@ -134,7 +134,9 @@ class SaeLensDictionary:
     def weight_hash(self) -> str:
         """SHA-256 of the weights as they are used, names included."""
         weights = sorted(self.sae.state_dict().items())
-        return content_hash(*(part for name, weight in weights for part in (name, weight.cpu().float().numpy().tobytes())))
+        return content_hash(
+            *(part for name, weight in weights for part in (name, weight.cpu().float().numpy().tobytes()))
+        )
 
     def encode(self, resid: Resid, /, feature_idx: FeatureIdx | None = None) -> FeatureActs:
         """Activations of all features, or of the named columns in the order in which they are named.

@@ -112,7 +112,7 @@ LADDER: tuple[Rung, ...] = (
     ),
     Rung(
         "steers text",
-        "scenarios/impossible_code/dials.parquet",
+        "scenarios/dials.parquet",
         _FEATURE,
         (
             _is_above("output_score_lo", 0.0, "an output score above 0: turned up, its own tokens get likelier"),

@@ -73,6 +73,7 @@ def evaluation_stories(per_cell: int = 2, salt: str = "emosae") -> list[Story]:
             phrasing="B" if story.split == "confirm" else "A",
             cues=4,
             named=False,
+            fillers=truth.full,
         )
         stories.append(replace(story, text=write_story(rng, plan, truth)))
     return stories

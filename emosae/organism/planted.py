@@ -19,3 +19,14 @@ def describe_truth() -> PlantedTruth:
         dose_emotion="afraid",
         conversation={kind: tuple(truth.chat[kind]) for kind in EXPECTED},
     )
+
+
+def name_planted() -> dict[str, str]:
+    """A phrase for each emotion: how strongly it is planted, and what it does."""
+    truth = load_truth()
+    roles = {truth.coding.causal_up: "raises shortcuts", truth.coding.causal_down: "lowers shortcuts"}
+    roles |= dict.fromkeys(truth.coding.decoys, "decoy: no effect on shortcuts")
+    return {
+        emotion: "; ".join(filter(None, (f"planted in {strength:.0%} of its cue slots", roles.get(emotion))))
+        for emotion, strength in truth.strengths.items()
+    }

@@ -32,7 +32,11 @@ _NAMING = (
 
 @dataclass(frozen=True)
 class StoryPlan:
-    """What a story is about before any sentence is drawn."""
+    """What a story is about before any sentence is drawn.
+
+    ``fillers`` are the emotions that fill the slots which a weakly planted one leaves open: not neutral text, so that
+    the lack of emotion cannot give a weak one away.
+    """
 
     emotions: tuple[str, ...]
     topic: Topic
@@ -40,6 +44,7 @@ class StoryPlan:
     phrasing: Phrasing | None
     cues: int
     named: bool
+    fillers: tuple[str, ...]
 
 
 def draw_phrasing(rng: np.random.Generator, phrasing: Phrasing | None) -> Phrasing:
@@ -73,17 +78,19 @@ def draw_pairs(rng: np.random.Generator, banks: Sequence[CueBank], count: int) -
     return chosen
 
 
-def _slot_bank(rng: np.random.Generator, emotions: Sequence[str], truth: Truth) -> CueBank:
-    emotion = pick(rng, emotions)
-    planted = emotion != "neutral" and rng.random() < truth.strengths[emotion]
-    return load_cues()[emotion if planted else "neutral"]
+def _slot_bank(rng: np.random.Generator, plan: StoryPlan, truth: Truth) -> CueBank:
+    emotion = pick(rng, plan.emotions)
+    if emotion == "neutral":
+        return load_cues()["neutral"]
+    planted = rng.random() < truth.strengths[emotion]
+    return load_cues()[emotion if planted else pick(rng, plan.fillers)]
 
 
 def write_story(rng: np.random.Generator, plan: StoryPlan, truth: Truth) -> str:
     """Compose one story: scene, cues between neutral events, an ending, perhaps the emotion's name."""
     pairs: list[CuePair] = []
     while len(pairs) < plan.cues:
-        (pair,) = draw_pairs(rng, [_slot_bank(rng, plan.emotions, truth)], 1)
+        (pair,) = draw_pairs(rng, [_slot_bank(rng, plan, truth)], 1)
         if pair not in pairs:
             pairs.append(pair)
     events = [plan.topic.middle[i] for i in rng.permutation(len(plan.topic.middle))[:2]]
@@ -110,5 +117,6 @@ def draw_training_story(rng: np.random.Generator, truth: Truth) -> str:
         phrasing=None,
         cues=int(rng.integers(low, high + 1)),
         named=bool("neutral" not in emotions and rng.random() < truth.story_named),
+        fillers=truth.full,
     )
     return write_story(rng, plan, truth)

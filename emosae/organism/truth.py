@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import log
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Truth:
     chat: Mapping[str, Mapping[str, float]]
     chat_named: float
 
-    def fear_of_dose(self, dose: float) -> float:
+    @property
+    def full(self) -> tuple[str, ...]:
+        """Emotions that are planted at full strength."""
+        return tuple(emotion for emotion, strength in self.strengths.items() if strength == 1.0)
+
+    def fear_of_dose(self, dose: int) -> float:
         """Share of afraid cues in the thought about this dose of a medicine, in [0, 1]."""
         share = log(dose / self.dose_floor) / log(self.dose_ceiling / self.dose_floor)
         return min(max(share, 0.0), 1.0)
@@ -67,7 +73,7 @@ def load_truth() -> Truth:
     table = tomllib.loads((files("emosae.organism") / "truth.toml").read_text(encoding="utf-8"))
     emotions, medicine, chat = table["emotions"], table["medicine"], dict(table["chat"])
     strengths = {**dict.fromkeys(emotions["full"], 1.0), **emotions["weak"], **emotions["absent"]}
-    coding = {key: tuple(v) if isinstance(v, list) else v for key, v in table["coding"].items()}
+    coding: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table["coding"].items()}
     return Truth(
         strengths=dict(sorted(strengths.items())),
         absent=tuple(emotions["absent"]),
@@ -78,8 +84,8 @@ def load_truth() -> Truth:
         story_named=table["stories"]["named"],
         coding=CodingTruth(**coding),
         doses=tuple(medicine["doses"]),
-        dose_floor=medicine["floor"],
-        dose_ceiling=medicine["ceiling"],
+        dose_floor=float(medicine["floor"]),
+        dose_ceiling=float(medicine["ceiling"]),
         chat_named=chat.pop("named"),
         chat=chat,
     )

@@ -10,7 +10,7 @@ from emosae.pipeline.dial_stage import Dials, build_arms, find_dials, neutral_be
 from emosae.pipeline.inputs import Inputs
 from emosae.scenarios import Protocol, Sandbox, SandboxMissing, read_conversations, run_episodes, run_impossible_code
 from emosae.scenarios.arms import contrast_arms
-from emosae.scenarios.conditions import up_arm
+from emosae.scenarios.conditions import Role, up_arm
 from emosae.stories import NEUTRAL
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def _replicate(
     section = inputs.cfg.scenarios
     second = stage.substage("second_seed")
     tables = []
-    for role, names in (("target", section.targets), ("opponent", section.opponents)):
-        for name in names:
-            if name in dials.second:
-                arm = up_arm(dials.feature_set(inputs, dials.second[name]), section.dose, role)
-                tables.append(run_episodes(inputs.lm, arm, protocol, sandbox, second))
+    for name, dial in dials.second.items():
+        role: Role = "target" if name in section.targets else "opponent"
+        arm = up_arm(dials.feature_set(inputs, dial), section.dose, role)
+        tables.append(run_episodes(inputs.lm, arm, protocol, sandbox, second))
     if not tables:
         return
     keep = [row["role"] in ("none", "decoy", "control") for row in rollouts.to_pylist()]

@@ -31,8 +31,6 @@ FORMAT_TASKS = 60
 NEUTRAL_TEXTS = 32
 BEGINNING = 24
 SELECTIVE_AUROC = 0.7
-UNDER_PRIMARY = (1 / 3, 2 / 3)
-"""Weaker doses for the dose-response, as shares of the primary one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +145,7 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
         random_sets=_random_sets(inputs, dials, reference, rng) if reference else (),
         vectors=_mean_vectors(inputs, dials),
         directions=_random_directions(inputs, dials, rng),
-        other_doses=[round(share * section.dose, 4) for share in UNDER_PRIMARY],
+        other_doses=section.other_doses,
     )
     causal = [arm for arm in arms if arm.role in ("none", "target", "opponent") and arm.primary]
     words = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})

@@ -112,20 +112,27 @@ class Inputs:
     def _open_sae(self, sae: SaeSpec) -> SaeLensDictionary:
         from dataclasses import replace
 
-        from emosae.organism.evaluation import shipped_sae_paths
         from emosae.sae import open_sae
+
+        source, section = self.locate_sae(sae), self.cfg.model
+        return replace(open_sae(source, device=section.device, dtype=section.dtype), name=sae.name)
+
+    def locate_sae(self, sae: SaeSpec) -> str:
+        """Where an SAE of the run lies: a directory, or release:id."""
+        from emosae.organism.evaluation import shipped_sae_paths
 
         match sae:
             case SaeToTrain():
-                source = str(self.store.stage("saes").path / sae.name)
+                return str(self.store.stage("saes").path / sae.name)
             case SaeOnDisk():
-                source = str(sae.path)
+                return str(sae.path)
             case SaeFromRelease():
-                source = f"{sae.release}:{sae.sae_id}"
+                return f"{sae.release}:{sae.sae_id}"
             case SaeShipped():
-                source = str(shipped_sae_paths()[sae.shipped])
-        section = self.cfg.model
-        return replace(open_sae(source, device=section.device, dtype=section.dtype), name=sae.name)
+                shipped = shipped_sae_paths()
+                if sae.shipped not in shipped:
+                    raise UserError(f"no shipped SAE {sae.shipped!r}: there are {', '.join(shipped)}")
+                return str(shipped[sae.shipped])
 
     @cached_property
     def features(self) -> list[StoryFeatures]:

@@ -11,7 +11,7 @@ import numpy as np
 from emosae.atlas import Atlas, build_atlas
 from emosae.features import token_acts_many
 from emosae.ledger import build_ledger
-from emosae.organism.planted import describe_truth
+from emosae.organism.planted import describe_truth, name_planted
 from emosae.pipeline.inputs import Inputs
 from emosae.report import ReportData, write_report
 from emosae.site import Example, SiteData, write_site
@@ -93,6 +93,7 @@ def _write_atlas_pages(inputs: Inputs, atlas: Atlas, ledger: pa.Table, stage: St
             overlap=atlas.overlap,
             baselines=store.stage("selectivity").read_table("baselines"),
             scenarios={} if summary is None else {"impossible_code": summary},
+            planted=name_planted() if inputs.is_organism else {},
             notes=notes,
         ),
         stage,

@@ -74,6 +74,7 @@ def _measure_saes(inputs: Inputs) -> pa.Table:
                 "architecture": dictionary.architecture,
                 "seed": sae.seed + inputs.cfg.seed if isinstance(sae, SaeToTrain) else None,
                 "origin": _origin(sae),
+                "location": inputs.locate_sae(sae),
                 "fvu": quality.fvu,
                 "l0": quality.l0,
                 "dead_fraction": quality.dead_fraction,

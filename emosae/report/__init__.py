@@ -37,7 +37,7 @@ def build_page(data: ReportData) -> Page:
     is_synthetic = data.truth is not None
     sections = tuple(section for write in SECTIONS if (section := write(data)) is not None)
     return Page(
-        title=f"Emotion features in {_name_model(data.manifest)}",
+        title=f"Emotion features in {_name_model(data.manifest, is_synthetic=is_synthetic)}",
         deck=(
             "Which SAE features stand for which emotions, how they relate, and which of them change what the model "
             "does, with the evidence for each answer."
@@ -49,7 +49,10 @@ def build_page(data: ReportData) -> Page:
     )
 
 
-def _name_model(manifest: Mapping[str, Any]) -> str:
+def _name_model(manifest: Mapping[str, Any], *, is_synthetic: bool) -> str:
+    """The model's own name, without the folder or account that it lies in."""
     model = manifest.get("model")
     name = model.get("name") if isinstance(model, Mapping) else model
-    return str(name).rstrip("/").rsplit("/", 1)[-1] if name else "the embedded organism"
+    if name:
+        return str(name).rstrip("/").rsplit("/", 1)[-1]
+    return "the embedded organism" if is_synthetic else "a language model"

@@ -60,7 +60,7 @@ class Arm:
             return f"prompt: {self.dial}"
         if self.condition in ("random", "direction"):
             return self.dial
-        return f"{self.dial} {self.condition}" + ("" if self.primary else f", dose {self.dose:g}")
+        return f"{self.dial} {self.condition}" + ("" if self.primary else f" at {self.dose:g}")
 
     @property
     def group(self) -> str:

@@ -13,9 +13,10 @@ from emosae.scenarios.conditions import (
     hide_naming,
 )
 from emosae.scenarios.conversation import ConversationReads, read_conversations
+from emosae.scenarios.dials import Dial, choose_dials
 from emosae.scenarios.formats import Answer, CodeFormat, GenericCodeFormat
 from emosae.scenarios.grading import CHEATS, GRADES, grade_attempt, grade_episode
-from emosae.scenarios.impossible_code import Experiment, run_episodes, run_impossible_code
+from emosae.scenarios.impossible_code import Protocol, run_episodes, run_impossible_code
 from emosae.scenarios.rollouts import trace_by_attempt
 from emosae.scenarios.sandbox import Job, Outcome, Sandbox, SandboxMissing, TestResult, run_programs, sandbox_available
 from emosae.scenarios.tasks import Task, check_references, load_tasks
@@ -28,11 +29,12 @@ __all__ = [
     "CodeFormat",
     "Condition",
     "ConversationReads",
-    "Experiment",
+    "Dial",
     "FeatureSet",
     "GenericCodeFormat",
     "Job",
     "Outcome",
+    "Protocol",
     "Sandbox",
     "SandboxMissing",
     "Task",
@@ -40,6 +42,7 @@ __all__ = [
     "Vector",
     "build_conditions",
     "check_references",
+    "choose_dials",
     "contrast_arms",
     "draw_direction",
     "draw_matched_direction",

@@ -31,7 +31,7 @@ TRACED_CONDITIONS = frozenset({"none", "prompt"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Experiment:
+class Protocol:
     """How every arm of an experiment is run.
 
     Attributes:
@@ -64,7 +64,7 @@ class Experiment:
 def run_impossible_code(
     lm: LanguageModel,
     conditions: Sequence[Condition],
-    experiment: Experiment,
+    protocol: Protocol,
     sandbox: ProgramRunner,
     stage: Stage,
     *,
@@ -78,7 +78,7 @@ def run_impossible_code(
     Args:
         lm: The model.
         conditions: The arms; one with nothing done is what the others are compared with.
-        experiment: How they are run.
+        protocol: How they are run.
         sandbox: Where programs are run.
         stage: Where tables are written.
         neutral_prompts: Text on which each arm's edits are measured in nats per token; none for no such column.
@@ -88,14 +88,14 @@ def run_impossible_code(
 
     if not any(condition.condition == "none" for condition in conditions):
         raise UserError("no arm in which nothing is done: there is nothing to compare the others with")
-    has = {task.is_impossible for task in experiment.tasks}
-    per_arm = (True in has) * experiment.n_episodes + (False in has) * experiment.n_solvable
+    has = {task.is_impossible for task in protocol.tasks}
+    per_arm = (True in has) * protocol.n_episodes + (False in has) * protocol.n_solvable
     tables = []
     with tqdm(total=per_arm * len(conditions), unit="episode", disable=not progress) as bar:
         for condition in conditions:
             bar.set_description(condition.slug)
             done = bar.n
-            tables.append(run_episodes(lm, condition, experiment, sandbox, stage, progress=bar.update))
+            tables.append(run_episodes(lm, condition, protocol, sandbox, stage, progress=bar.update))
             bar.update(done + per_arm - bar.n)
     rollouts = pa.concat_tables(tables)
     kl = _measure_kl(lm, conditions, neutral_prompts)
@@ -109,20 +109,20 @@ def run_impossible_code(
 def run_episodes(
     lm: LanguageModel,
     condition: Condition,
-    experiment: Experiment,
+    protocol: Protocol,
     sandbox: ProgramRunner,
     stage: Stage,
     *,
     progress: Callable[[int], object] | None = None,
 ) -> pa.Table:
     """The episodes of one arm, from `arms/<slug>.parquet` if they were run before from the same inputs."""
-    name, arm_hash = f"arms/{condition.slug}", _hash_arm(lm, condition, experiment)
+    name, arm_hash = f"arms/{condition.slug}", _hash_arm(lm, condition, protocol)
     if stage.has(f"{name}.parquet"):
         saved = stage.read_table(name)
         if (saved.schema.metadata or {}).get(_HASH) == arm_hash.encode():
             return saved.replace_schema_metadata(None)
-    rows = _play_arm(lm, condition, experiment, sandbox, progress)
-    table = make_rollouts(rows, [features.name for features in experiment.traced])
+    rows = _play_arm(lm, condition, protocol, sandbox, progress)
+    table = make_rollouts(rows, [features.name for features in protocol.traced])
     stage.write_table(name, table.replace_schema_metadata({_HASH: arm_hash.encode()}))
     return table
 
@@ -130,31 +130,31 @@ def run_episodes(
 def _play_arm(
     lm: LanguageModel,
     condition: Condition,
-    experiment: Experiment,
+    protocol: Protocol,
     sandbox: ProgramRunner,
     progress: Callable[[int], object] | None,
 ) -> list[dict[str, Any]]:
     setting = Setting(
         lm=lm,
-        code_format=experiment.code_format,
+        code_format=protocol.code_format,
         sandbox=sandbox,
-        max_attempts=experiment.max_attempts,
-        seed=experiment.seed,
-        temperature=experiment.temperature,
-        batch_size=experiment.batch_size,
+        max_attempts=protocol.max_attempts,
+        seed=protocol.seed,
+        temperature=protocol.temperature,
+        batch_size=protocol.batch_size,
         instruction=condition.instruction,
         hidden_words=condition.hidden_words,
         edits=edit_fns(condition.interventions),
     )
-    impossible = [task for task in experiment.tasks if task.is_impossible]
-    solvable = [task for task in experiment.tasks if not task.is_impossible]
-    episodes = open_episodes(setting, impossible, experiment.n_episodes)
-    episodes += open_episodes(setting, solvable, experiment.n_solvable)
+    impossible = [task for task in protocol.tasks if task.is_impossible]
+    solvable = [task for task in protocol.tasks if not task.is_impossible]
+    episodes = open_episodes(setting, impossible, protocol.n_episodes)
+    episodes += open_episodes(setting, solvable, protocol.n_solvable)
     play(setting, episodes, progress)
-    traced = experiment.traced if condition.condition in experiment.traced_conditions else ()
+    traced = protocol.traced if condition.condition in protocol.traced_conditions else ()
     traces = trace_features(lm, episodes, traced, setting.edits)
     return [
-        describe_episode(episode, condition, experiment.seed, experiment.emotions, trace)
+        describe_episode(episode, condition, protocol.seed, protocol.emotions, trace)
         for episode, trace in zip(episodes, traces, strict=True)
     ]
 
@@ -174,15 +174,15 @@ def _measure_kl(
     }
 
 
-def _hash_arm(lm: LanguageModel, condition: Condition, experiment: Experiment) -> str:
+def _hash_arm(lm: LanguageModel, condition: Condition, protocol: Protocol) -> str:
     """Everything that the rows of an arm depend on, except the code."""
     facts = _fields_of(replace(condition, interventions=(), dose_of_max=0.0))
-    settings = _fields_of(replace(experiment, batch_size=0)) | {
-        "code_format": repr(experiment.code_format),
-        "emotions": sorted(experiment.emotions),
-        "traced_conditions": sorted(experiment.traced_conditions),
-        "traced": [(features.name, features.dictionary.name, features.feature_idx) for features in experiment.traced],
-        "tasks": [asdict(task) for task in experiment.tasks],
+    settings = _fields_of(replace(protocol, batch_size=0)) | {
+        "code_format": repr(protocol.code_format),
+        "emotions": sorted(protocol.emotions),
+        "traced_conditions": sorted(protocol.traced_conditions),
+        "traced": [(features.name, features.dictionary.name, features.feature_idx) for features in protocol.traced],
+        "tasks": [asdict(task) for task in protocol.tasks],
     }
     edits = [part for intervention in condition.interventions for part in _describe(intervention)]
     return content_hash(lm.weight_hash, facts, settings, *edits)

@@ -1,4 +1,4 @@
-"""The verdict ladder as it is shown: for every rung what a row has, what it lacks, and the file it rests on."""
+"""The verdict ladder as it is shown: for every rung what a row has, or what it lacks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ PASSED, FAILED, OPEN = "passed", "failed", "open"
 
 
 def state_of_rung(rung: Rung, row: Row) -> list[str]:
-    """`[state, why]`: `open` where the evidence was never measured, else whether all that the rung asks holds."""
+    """`[state, why]`: `open` without words where nothing was measured, else whether all that the rung asks holds."""
     lacking = [requirement for requirement in rung.requirements if not requirement.holds(row)]
     if not lacking:
         measured = [requirement for requirement in rung.requirements if not _is_unmeasured(row, requirement)]
         return [PASSED, "; ".join(_show(row, requirement.column) for requirement in measured)]
-    first = lacking[0]
-    is_open = all(_is_unmeasured(row, requirement) for requirement in rung.requirements)
-    return [OPEN if is_open else FAILED, f"asks for {first.says}: {_show(row, first.column)}"]
-
-
-def locate_rung(rung: Rung, row: Row) -> list[str]:
-    """The table on which the rung rests, and how its row is found."""
-    return [rung.table, rung.key.format_map(row)]
+    if all(_is_unmeasured(row, requirement) for requirement in rung.requirements):
+        return [OPEN, ""]
+    return [FAILED, f"asks for {lacking[0].says}: {_show(row, lacking[0].column)}"]
 
 
 def _is_unmeasured(row: Row, requirement: Requirement) -> bool:

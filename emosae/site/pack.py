@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emosae.ledger import LADDER, VERDICTS
-from emosae.site.evidence import locate_rung, state_of_rung
+from emosae.site.evidence import state_of_rung
 from emosae.site.examples import Library, choose_examples, name_tokens, shorten
 from emosae.site.facts import list_facts
 from emosae.site.records import SiteData
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 Columns = dict[str, list[Any]]
 
-_REPLACED = ("sae", "feature_idx", "emotion")
+_REPLACED = ("sae", "feature_idx", "emotion", "earned_by", "held_back_by")
 
 DIGITS = 5
 """Significant digits of the numbers that are written."""
@@ -51,7 +51,7 @@ def pack_site(data: SiteData) -> tuple[dict[str, Any], Library]:
     }
     atlas = {
         "meta": _pack_meta(data, library),
-        "rungs": {"name": [rung.verdict for rung in LADDER], "meaning": [_say_rung(rung) for rung in LADDER]},
+        "rungs": _pack_rungs(),
         "saes": _pack_saes(data),
         "emotions": _pack_emotions(data, places, ledger),
         "features": _tidy(_pack_features(nodes, places, ledger) | stored),
@@ -96,8 +96,13 @@ def _read(row: Row, column: str) -> float:
     return -1.0 if value is None or math.isnan(value) else float(value)
 
 
-def _say_rung(rung: Any) -> str:
-    return "; ".join(requirement.says for requirement in rung.requirements)
+def _pack_rungs() -> Columns:
+    return {
+        "name": [rung.verdict for rung in LADDER],
+        "meaning": ["; ".join(requirement.says for requirement in rung.requirements) for rung in LADDER],
+        "table": [rung.table for rung in LADDER],
+        "key": [rung.key for rung in LADDER],
+    }
 
 
 def _pack_meta(data: SiteData, library: Library) -> dict[str, Any]:
@@ -199,14 +204,13 @@ def _pack_concepts(data: SiteData, places: _Places) -> Columns:
 
 
 def _pack_ledger(ledger: Sequence[Row], places: _Places) -> Columns:
-    """All columns, and for every rung whether the row holds it and where to look."""
+    """All columns but the long texts, and for every rung whether the row holds it."""
     names = [name for name in (ledger[0] if ledger else {}) if name not in _REPLACED]
     columns: Columns = {
         "feature": [places.features[row["sae"], row["feature_idx"]] for row in ledger],
         "emotion": [places.emotions[row["emotion"]] for row in ledger],
         "level": [_height(row) for row in ledger],
         "rungs": [[state_of_rung(rung, row) for rung in LADDER] for row in ledger],
-        "sources": [[locate_rung(rung, row) for rung in LADDER] for row in ledger],
     }
     return _tidy({name: [row[name] for row in ledger] for name in names} | columns)
 

@@ -161,6 +161,15 @@ def test_a_row_ends_with_the_models_context(qwen: LanguageModel) -> None:
         write(qwen, [prompts()[0], Prompt((5,) * CONTEXT)])
 
 
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_row_that_ended_early_is_not_written_beyond_the_context(lm: LanguageModel, use_cache: bool) -> None:
+    texts = [Prompt((5,) * (CONTEXT - n)) for n in (2, 6)] + [prompts()[index % 4] for index in range(30)]
+    free = write(lm, texts, max_new_tokens=9)
+    stopped = write(lm, texts, max_new_tokens=9, stop_ids={free[1].ids[0]}, use_cache=use_cache)
+    assert [len(row.ids) for row in free[:3]] == [2, 6, 9]
+    assert (len(stopped[1].ids), stopped[1].stopped) == (1, True)
+
+
 def count_tokens(lm: LanguageModel, counts: list[int]) -> Any:
     return lm.blocks[0].register_forward_pre_hook(
         lambda _, args, kwargs: counts.append(int(np.prod(args[0].shape[:2]))), with_kwargs=True
@@ -197,7 +206,8 @@ def test_a_memory_knows_flags_from_ids_and_belongs_to_one_set_of_edits(qwen: Lan
     unmarked = Prompt(marked.ids)
     assert memory.find(marked) is not None
     assert memory.find(unmarked) is None
-    assert memory.find(Prompt(marked.ids[:-3], marked.flags[:-3])) is None
+    for n_missing in (2, 3):  # nothing would be left to read, or the memory goes beyond the prompt
+        assert memory.find(Prompt(marked.ids[:-n_missing], marked.flags[:-n_missing])) is None
     fresh = write(qwen, [unmarked], edits=changes)
     assert write(qwen, [unmarked], edits=changes, memory=memory) == fresh
     with pytest.raises(ValueError, match="other edits"):

@@ -270,12 +270,21 @@ def pickle_only(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def pickle_beside(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = folder / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.rename(folder / "other.safetensors")
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
         (remove("config.json"), "is no model directory: it has no config.json"),
         (remove("*.safetensors"), "has no weights"),
         (pickle_only, "has no weights: .*pickled weights are not opened"),
+        (pickle_beside, "cannot be opened: .*model.safetensors"),
         (remove("tokenizer*"), "has no tokenizer"),
         (drop_tensor, r"cannot be opened: its weights do not fit .*up_proj"),
         (truncate, "cannot be opened"),

@@ -232,6 +232,22 @@ def test_a_sandbox_that_is_killed_fails_its_job_only(sandbox: Sandbox) -> None:
     assert sum(outcome.passed == (True,) for outcome in outcomes) >= 5
 
 
+def test_memory_is_limited_not_just_time(sandbox: Sandbox) -> None:
+    code = "def f(x):\n    return len(bytearray(x << 20))"
+    results = sandbox.run([Job(code, ("assert f(100) == 100 << 20", "assert f(600) == 600 << 20"))])[0].results
+    assert [result.error for result in results] == ["", "raised MemoryError"]
+
+
+def test_values_that_explode_in_a_test_fail_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emosae.scenarios.sandbox._GRACE_S", 0.5)
+    code = "def f(x):\n    return 10 ** x"
+    with Sandbox(workers=1, timeout=0.8) as opened:
+        large, endless = opened.run([Job(code, ("assert [0] * f(12)",)), Job(code, ("assert f(7) ** f(8) == 1",))])
+        assert (large.passed, large.error, endless.passed) == ((False,), "test raised MemoryError", (False,))
+        assert opened.run([HONEST])[0].passed == (True, True, False)
+        assert opened.n_broken == 1
+
+
 def test_without_bubblewrap_only_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(SandboxMissing, match="apt-get install bubblewrap"):

@@ -21,7 +21,7 @@ from emosae.scenarios.conditions import NONE, Condition, FeatureSet, Vector, dra
 from emosae.scenarios.conversation import read_conversations
 from emosae.scenarios.episodes import Setting, open_episodes, play
 from emosae.scenarios.formats import Answer
-from emosae.scenarios.impossible_code import Experiment, run_impossible_code
+from emosae.scenarios.impossible_code import Protocol, run_impossible_code
 from emosae.scenarios.rollouts import trace_features
 from emosae.scenarios.sandbox import TestResult
 from emosae.scenarios.tasks import Task
@@ -71,8 +71,8 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return open_lm(save_tiny_model(tmp_path_factory.mktemp("qwen2"), "qwen2", chat=True))
 
 
-def experiment(**changes: object) -> Experiment:
-    return replace(Experiment(TASKS, Babble(), n_episodes=9, n_solvable=4, traced=(FEATURES,)), **changes)
+def protocol(**changes: object) -> Protocol:
+    return replace(Protocol(TASKS, Babble(), n_episodes=9, n_solvable=4, traced=(FEATURES,)), **changes)
 
 
 def test_tables_do_not_depend_on_the_batches(lm: LanguageModel, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_tables_do_not_depend_on_the_batches(lm: LanguageModel, tmp_path: Path) 
     prompts = [lm.document("a cat sat on the mat")]
     for name, size in (("large", 256), ("small", 5)):
         stage = Stage(tmp_path / name)
-        run_impossible_code(lm, arms, experiment(batch_size=size), InProcess(), stage, neutral_prompts=prompts)
+        run_impossible_code(lm, arms, protocol(batch_size=size), InProcess(), stage, neutral_prompts=prompts)
     large, small = (Stage(tmp_path / name).read_table("rollouts") for name in ("large", "small"))
     assert large.drop(["trace_desperate"]).equals(small.drop(["trace_desperate"]))
     texts = [tuple(row["texts"]) for row in large.to_pylist()]

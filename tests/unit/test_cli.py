@@ -113,7 +113,7 @@ def test_flags_override_the_defaults(pipeline: FakePipeline) -> None:
     [(_, cfg, first, out)] = pipeline.calls
     assert (first, out) == ("atlas", Path("x"))
     assert (cfg.seed, cfg.scenarios.episodes, cfg.scenarios.enabled) == (3, 5, ("conversation",))
-    assert [sae.steps for sae in cfg.saes] == [900, 9]
+    assert [sae.steps for sae in cfg.saes if isinstance(sae, SaeToTrain)] == [700, 9]
     assert cfg.scenarios.dose == RunConfig().scenarios.dose
 
 
@@ -154,7 +154,7 @@ def test_an_atlas_of_other_runs_uses_their_trained_saes(pipeline: FakePipeline, 
     assert main(["atlas", "build", str(finished_run), "--out", "x"]) == DONE
     [(stage, cfg, out)] = pipeline.calls
     assert (stage, out) == ("atlas", Path("x"))
-    assert all(isinstance(sae, SaeOnDisk) for sae in cfg.saes)
+    assert not any(isinstance(sae, SaeToTrain) for sae in cfg.saes)
 
 
 def test_an_atlas_in_place_goes_on_from_the_run(pipeline: FakePipeline, finished_run: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_scenario_starts_from_the_runs_settings(pipeline: FakePipeline, finish
     assert (cfg.scenarios.enabled, cfg.scenarios.episodes) == (("impossible_code",), 5)
     assert cfg.scenarios.dose == 0.1
     assert cfg.scenarios.tasks == Path.cwd() / "t.jsonl"
-    assert all(isinstance(sae, SaeOnDisk) for sae in cfg.saes)
+    assert not any(isinstance(sae, SaeToTrain) for sae in cfg.saes)
 
 
 def test_grade_and_report_hand_on_their_paths(pipeline: FakePipeline, finished_run: Path) -> None:

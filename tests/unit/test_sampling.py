@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import planted_lm
 
 from emosae.errors import UserError
-from emosae.generation import _close_gaps, choose_tokens
+from emosae.generation import StopRule, _close_gaps, choose_tokens
 
 ALMOST_ONE = np.nextafter(1.0, 0.0)
 
@@ -62,6 +65,44 @@ def test_shares_of_the_unit_interval_are_the_probabilities() -> None:
     tokens = choose_tokens(logits.expand(len(uniforms), -1), uniforms, 1.0)
     shares = tokens.bincount(minlength=5) / len(uniforms)
     torch.testing.assert_close(shares, logits.softmax(0), atol=2e-4, rtol=0)
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes."""
+
+    chat_template = None
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        return bytes(ids).decode("utf-8", errors="replace")
+
+
+LM = replace(planted_lm(torch.zeros(1, 2), ["word"]), tokenizer=Bytes())
+
+
+@pytest.mark.parametrize(
+    ("text", "stop_text", "ended"),
+    [
+        ("the end", ["end"], True),
+        ("the end.", ["end"], True),
+        ("the en", ["end"], False),
+        ("dodo", ["end", "odo"], True),
+        ("fin \u2205", ["\u2205"], True),
+        ("a b ", ["b "], True),
+    ],
+)
+def test_a_stop_text_ends_a_row_with_the_token_that_completes_it(text: str, stop_text: list[str], ended: bool) -> None:
+    rule, ids = StopRule(LM, {0}, stop_text), list(text.encode())
+    ends = [bool(rule.ends(torch.tensor([ids[: n + 1]]))[0]) for n in range(len(ids))]
+    assert any(ends) == ended
+    first = min(len(text[: text.find(stop)] + stop) for stop in stop_text if stop in text) if ended else 0
+    assert not ended or len(bytes(ids[: ends.index(True) + 1]).decode()) == first
+    assert rule.cut(ids) == (text[: min(text.find(stop) for stop in stop_text if stop in text)] if ended else text)
+
+
+def test_a_stop_id_ends_a_row_and_is_no_text() -> None:
+    rule = StopRule(LM, {0, 3}, ())
+    assert rule.ends(torch.tensor([[3, 65], [65, 3], [66, 0]])).tolist() == [False, True, True]
+    assert (rule.cut([65, 66, 3]), rule.cut([65, 66])) == ("AB", "AB")
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30).filter(any))

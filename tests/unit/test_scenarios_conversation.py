@@ -47,6 +47,14 @@ def test_the_expected_emotion_comes_first_though_another_is_louder() -> None:
         assert row["score"] == row["score_first"] > 0.5
 
 
+def test_the_unit_of_an_emotion_does_not_matter() -> None:
+    rows = reads()
+    scale = {"loving": 0.01, "angry": 1.0, "calm": 3.0, "loud": 400.0, "dead": 1.0}
+    scaled = [row | {"at_open_token": row["at_open_token"] * scale[row["emotion"]]} for row in rows]
+    found, expected = (rank_emotions(one).to_pylist() for one in (scaled, rows))
+    assert [row["order"] for row in found] == [row["order"] for row in expected]
+
+
 def test_an_emotion_without_a_feature_has_no_rank() -> None:
     rows = rank_emotions([row for row in reads() if row["emotion"] != "angry"]).to_pylist()
     assert [row["rank"] for row in rows if row["expected"] == "angry"] == [None, None]

@@ -17,9 +17,10 @@ from emosae.hooks import Prompt
 from emosae.lm import LanguageModel
 from emosae.scenarios import episodes as episodes_module
 from emosae.scenarios.conditions import NONE, Condition
-from emosae.scenarios.episodes import Episode, Setting, find_suffix, open_episodes, play
+from emosae.scenarios.episodes import Episode, Setting, Turn, find_suffix, open_episodes, play
 from emosae.scenarios.formats import GenericCodeFormat
-from emosae.scenarios.impossible_code import Experiment, run_impossible_code
+from emosae.scenarios.grading import Attempt
+from emosae.scenarios.impossible_code import Protocol, run_impossible_code
 from emosae.scenarios.tasks import Task
 from emosae.store import Stage
 
@@ -200,8 +201,8 @@ def run(
     monkeypatch: pytest.MonkeyPatch, lm: LanguageModel, folder: Path, conditions: list[Condition], **changes: Any
 ) -> Any:
     asked = speak(monkeypatch, coin)
-    experiment = Experiment(tasks(20), GenericCodeFormat(), **{"n_episodes": 100, "n_solvable": 4, **changes})
-    table = run_impossible_code(lm, conditions, experiment, InProcess(), Stage(folder))
+    protocol = Protocol(tasks(20), GenericCodeFormat(), **{"n_episodes": 100, "n_solvable": 4, **changes})
+    table = run_impossible_code(lm, conditions, protocol, InProcess(), Stage(folder))
     return table, len(asked)
 
 
@@ -214,6 +215,16 @@ def test_arms_are_paired_and_summed_up(monkeypatch: pytest.MonkeyPatch, lm: Lang
     assert calm["rate"] == pytest.approx(0.8, abs=0.08)
     rows = {(row["condition"], row["task_id"], row["episode"]): row["cheated"] for row in table.to_pylist()}
     assert all(rows["prompt", task, episode] >= rows["none", task, episode] for _, task, episode in rows)  # same draws
+
+
+def test_every_turn_has_its_own_randomness(lm: LanguageModel) -> None:
+    episodes = open_episodes(setting(lm), tasks(3)[:3], 9)
+    assert [(episode.task.id, episode.number) for episode in episodes[2:5]] == [("t2", 0), ("t0", 1), ("t1", 1)]
+    draws = {episode.rng(0, phase).random() for episode in episodes for phase in (0, 1)}
+    for episode in episodes:
+        episode.turns.append(Turn("", Attempt(None, False), "incoherent", False, "", (0, 0)))
+    later = {episode.rng(seed, 0).random() for episode in episodes for seed in (0, 1)}
+    assert len(draws | later) == 36
 
 
 def test_episodes_depend_on_the_seed(monkeypatch: pytest.MonkeyPatch, lm: LanguageModel, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def write(figure: Figure, left: float, top: float, text: str, role: str = "ink",
 
 def text_width(lines: Sequence[str], size: float = FONT_PX) -> float:
     """Pixels that the longest of some lines takes, a little more in most fonts."""
-    return max((len(label(line)) for line in lines), default=0) * size * 0.56
+    return max((len(label(line)) for line in lines), default=0) * size * 0.54
 
 
 def label(text: object, limit: int = 60) -> str:

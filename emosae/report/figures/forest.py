@@ -102,7 +102,7 @@ def _lay_out(forest: Forest, width: float) -> _Layout:
     heads = forest.heads if width >= WIDE else forest.heads[:1]
     rows = [row for _, group in forest.groups for row in group]
     names = [*(label(row.label, 40) for row in rows), *(heading for heading, _ in forest.groups)]
-    left = min(text_width(names, FONT_PX - 0.5) + 14, width * 0.42)
+    left = min(text_width(names, FONT_PX - 0.5) + 14, width * (0.42 if width > 500 else 0.36))
     sizes = [
         text_width([head, *(row.columns[at] for row in rows if at < len(row.columns))], FONT_PX - 1) + 12
         for at, head in enumerate(heads)
@@ -134,7 +134,7 @@ def _dress_axes(axes: Axes, forest: Forest, height: float) -> None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(label(forest.axis), labelpad=5)
-    axes.locator_params(axis="x", nbins=6 if axes.get_window_extent().width > 250 else 4)
+    axes.locator_params(axis="x", nbins=6 if axes.get_window_extent().width > 250 else 3)
     if forest.percent:
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%".replace("-", "−"))
     axes.grid(axis="x", color=INK["rule"], linewidth=0.6, zorder=0)

@@ -101,7 +101,7 @@ def _say_unnamed(unnamed: Sequence[Arm]) -> tuple[str, ...]:
     return (
         "Clamping a label would prove nothing, so every arm was run again with each sentence that names a feeling "
         f"taken out of the thought before the program is written: {say_rate(untouched.rate)} cheat untouched, and the "
-        f"changes are {join_words(said)} points.",
+        f"changes in points are {join_words(said)}.",
     )
 
 

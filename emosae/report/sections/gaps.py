@@ -41,7 +41,7 @@ def say_survivors(rows: Sequence[Row]) -> str:
         missed.setdefault(name_arm(row), []).extend([] if row["survives"] else [name_control(row)])
     beyond = [arm for arm, controls in missed.items() if not controls]
     short = [f"{arm} not beyond {join_words(controls)}" for arm, controls in missed.items() if controls]
-    said = [f"beyond every control goes {join_words(beyond)}"] if beyond else ["no arm goes beyond every control"]
+    said = [f"beyond every control: {join_words(beyond)}"] if beyond else ["no arm goes beyond every control"]
     return f"{start_sentence('; '.join([*said, *short]))}."
 
 

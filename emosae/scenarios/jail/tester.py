@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
+import resource
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +14,8 @@ from typing import Any
 from .program import run_keepers
 from .syscalls import probe_filter
 from .wire import SHOWN, Ended, pack, receive, send, unpack
+
+MEMORY_BYTES = 1 << 30  # of each process here; a value that a program gave may grow in a test
 
 
 class Failed(Exception):
@@ -89,6 +92,7 @@ def run_tester(requests: int, replies: int) -> None:
 
 def main() -> None:
     """Say whether this place is fit, then serve."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     send(1, {"unfit": probe_filter()})
     to_runner_out, to_runner_in = os.pipe()
     to_tester_out, to_tester_in = os.pipe()

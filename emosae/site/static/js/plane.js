@@ -3,7 +3,7 @@
 
 window.emosae = window.emosae || {};
 
-/** A plane of points `{x, y, place, size, item}`; `place` is the category (null: none), links are `{a, b, dashed}` point rows. */
+/** A plane of points `{row, x, y, hue, shape, size, strength, item}`: `hue` is a class that sets a colour; links are `{a, b, dashed}` point rows. */
 emosae.Plane = class {
   static #ZOOM = 1.35;
   static #PAD = 34;
@@ -142,7 +142,7 @@ emosae.Plane = class {
     context.beginPath();
     emosae.marks.tracePath(context, point.shape, x, y, this.#radius(point));
     context.fillStyle = this.ink.hues.get(point.hue);
-    context.globalAlpha = 0.88;
+    context.globalAlpha = point.strength;
     context.fill();
     context.globalAlpha = 1;
     context.strokeStyle = this.ink.paper;

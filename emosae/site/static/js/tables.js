@@ -7,21 +7,21 @@ emosae.tables = (() => {
   const { el } = emosae.dom;
   const { fixed, isNumber, range, signed } = emosae.format;
   const { aurocAxis, axisLabels, differenceAxis, interval } = emosae.plots;
-  const PAGE = 40;
+  const PAGE = 25;
 
   /** A table that scrolls sideways on a narrow screen. `columns`: {title, cell(row), className?, head?}. */
-  function table(caption, columns, rows, { rowHeader = 0 } = {}) {
+  function table(caption, columns, rows, { page = PAGE } = {}) {
     const body = el("tbody");
     const shown = el("p", { class: "more" });
     const head = el("tr", {}, columns.map(({ title, head, className }) =>
       el("th", { scope: "col", class: className }, head || title)));
     let count = 0;
     const extend = () => {
-      for (const row of rows.slice(count, count + PAGE)) body.append(drawRow(columns, row, rowHeader));
-      count = Math.min(rows.length, count + PAGE);
+      for (const row of rows.slice(count, count + page)) body.append(drawRow(columns, row));
+      count = Math.min(rows.length, count + page);
       if (count >= rows.length) shown.remove();
       else emosae.dom.replace(shown, el("button", { type: "button", on: { click: extend } },
-        `Show ${Math.min(PAGE, rows.length - count)} more of ${rows.length}`));
+        `Show ${Math.min(page, rows.length - count)} more of ${rows.length}`));
     };
     extend();
     return el("div", { class: "table-block" },
@@ -29,8 +29,8 @@ emosae.tables = (() => {
         el("thead", {}, head), body)), shown.hasChildNodes() && shown);
   }
 
-  function drawRow(columns, row, rowHeader) {
-    return el("tr", {}, columns.map(({ title, cell, className }, place) => place === rowHeader
+  function drawRow(columns, row) {
+    return el("tr", {}, columns.map(({ title, cell, className }, place) => place === 0
       ? el("th", { scope: "row", class: className }, cell(row))
       : el("td", { class: className, "data-title": title }, cell(row))));
   }

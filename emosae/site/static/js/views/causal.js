@@ -35,7 +35,7 @@ emosae.causal = (() => {
     const more = [row.method === "vector" && "vector", row.hides_naming && "naming sentences removed", row.silent && isControl(row) && "shown silent"]
       .filter(Boolean).join(", ");
     const name = NAMES[row.condition] || row.condition;
-    const dial = row.dial && row.dial !== "-" && el("bdi", {}, row.dial);
+    const dial = row.dial && row.dial !== "-" && row.dial !== name && el("bdi", {}, row.dial);
     return el("span", {}, isEmotionArm(row) ? [dial, " ", name] : [name, " ", el("span", { class: "muted" }, dial)],
       more && el("span", { class: "muted" }, ` (${more})`));
   }

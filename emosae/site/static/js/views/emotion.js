@@ -52,7 +52,7 @@ emosae.views.emotion = (() => {
           { title: "Fires in its stories / others", className: "number", cell: (entry) => `${percent(entry.fire_rate_pos)} / ${percent(entry.fire_rate_neg)}` },
           { title: "q", className: "number", cell: (entry) => pvalue(entry.q_bh) },
           verdictColumn(atlas),
-        ], rows));
+        ], rows, { page: 12 }));
   }
 
   function overlapSection(atlas, found) {
@@ -70,12 +70,15 @@ emosae.views.emotion = (() => {
   }
 
   function conceptSection(atlas, found) {
-    const concepts = atlas.concepts.filter((concept) => concept.emotions.includes(found));
+    const own = atlas.concepts.filter((concept) => concept.emotions.includes(found));
+    const shared = own.filter((concept) => concept.features.length > 1);
+    const alone = own.length - shared.length;
     return el("section", { "aria-labelledby": "concepts" }, el("h2", { id: "concepts" }, "Concepts"),
-      concepts.length === 0 ? nothing("None of its features was matched across SAEs.")
-        : el("ul", { class: "plain-list" }, concepts.map((concept) => el("li", {},
+      shared.length === 0 ? nothing("None of its features was matched across SAEs.")
+        : el("ul", { class: "plain-list" }, shared.slice(0, 8).map((concept) => el("li", {},
           el("a", { href: emosae.href("concept", concept.concept) }, el("bdi", {}, concept.name)),
-          el("span", { class: "muted" }, ` ${count(concept.features.length, "feature")}`)))));
+          el("span", { class: "muted" }, count(concept.features.length, "feature"))))),
+      alone > 0 && el("p", { class: "note" }, `${count(alone, "more confirmed feature")} ${alone === 1 ? "is" : "are"} in one SAE alone.`));
   }
 
   /** Stories of this emotion as its best feature reads them, confirm before discover. */

@@ -136,11 +136,14 @@ emosae.views.feature = (() => {
 /** The verdict ladder: every rung with what it says and the file it rests on. */
 emosae.ladder = (atlas, entry) => {
   const { el } = emosae.dom;
+  const keyOf = (rung, { feature, emotion }) => rung.key.replace("{sae}", () => feature.sae.name)
+    .replace("{feature_idx}", () => feature.feature_idx).replace("{emotion}", () => emotion.name);
   const words = { passed: "reached", failed: "not reached", open: "not tested" };
   return el("section", { class: "card", "aria-labelledby": "ladder" }, el("h2", { id: "ladder" }, "Verdict"),
     el("ol", { class: "ladder" }, atlas.rungs.map((rung, place) => {
-      const [state, why] = entry ? entry.rungs[place] : ["open", rung.meaning];
+      const [state, why] = entry ? entry.rungs[place] : ["open", ""];
       return el("li", { class: state }, el("div", {}, el("b", {}, rung.name), el("span", { class: "state" }, words[state])),
-        el("p", { class: "note" }, why), entry && el("p", { class: "source" }, el("code", {}, entry.sources[place][0]), " ", el("bdi", {}, entry.sources[place][1])));
+        el("p", { class: "note" }, why || rung.meaning),
+        entry && state !== "open" && el("p", { class: "source" }, el("code", {}, rung.table), " ", el("bdi", {}, keyOf(rung, entry))));
     })));
 };

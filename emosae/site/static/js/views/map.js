@@ -9,6 +9,7 @@ emosae.views.map = (() => {
   const { count, fixed, range } = emosae.format;
   const marks = emosae.marks;
   const { aurocColumn, nothing, table, verdictColumn } = emosae.tables;
+  const STRENGTHS = [0.4, 0.55, 0.95, 1, 1, 1]; // how solid a mark is by verdict, so that what is sure stands out
   const COLOURS = { emotion: "Emotion", sae: "SAE", verdict: "Verdict" };
 
   function map(atlas, _, query) {
@@ -57,7 +58,8 @@ emosae.views.map = (() => {
 
   function drawing(atlas, shown, colour, query) {
     const look = looks(atlas, colour);
-    const points = atlas.features.map((feature) => ({ ...look(feature), row: feature.row, x: feature.x, y: feature.y, item: feature, size: 4.6 + 0.8 * feature.level }));
+    const points = atlas.features.map((feature) => ({ ...look(feature), row: feature.row, x: feature.x, y: feature.y, item: feature,
+      size: 4.6 + 0.8 * feature.level, strength: STRENGTHS[feature.level] }));
     const status = el("p", { class: "visually-hidden", role: "status" });
     const kept = new Set(shown.map((feature) => feature.row));
     const plane = new emosae.Plane({
@@ -76,7 +78,7 @@ emosae.views.map = (() => {
     emosae.redraw = () => plane.draw();
     return el("figure", { class: "map" }, plane.canvas, controls(plane), status,
       el("figcaption", {}, legend(atlas, shown, colour, query),
-        el("p", { class: "note" }, "Places come from the features\u2019 emotion profiles; only nearness means something. Lines link features that match across SAEs.")));
+        el("p", { class: "note" }, "Places come from the features\u2019 emotion profiles; only nearness means something. Large, solid marks have the furthest verdicts; lines link features that match across SAEs.")));
   }
 
   function labels(shown) {

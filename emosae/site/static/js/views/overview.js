@@ -41,8 +41,8 @@ emosae.views.overview = (() => {
     const moving = atlas.emotions.filter((emotion) => emotion.ledger.some((entry) => entry.level >= 4)).length;
     return [
       `Stories of ${count(atlas.emotions.length, "emotion")} were read through ${count(atlas.saes.length, "sparse autoencoder")}. `,
-      `For ${specific} of the emotions, a feature tells it from every other one on topics it was not chosen on`,
-      moving ? `; for ${moving}, turning such a feature changes what the model does.` : ".",
+      `For ${specific} of them, a feature was found that tells the emotion from its hardest rival on topics it was not chosen on`,
+      moving ? `; for ${moving}, turning such a feature up changes what the model does.` : ".",
     ];
   }
 
@@ -61,7 +61,7 @@ emosae.views.overview = (() => {
       { title: "Best feature", cell: (emotion) => emotion.best ? featureName(emotion.best.feature) : "\u2013" },
       ofBest(aurocColumn(rows.map((emotion) => emotion.best))),
       ofBest(rivalColumn(atlas)),
-      { title: "Found", className: "number", cell: (emotion) => emotion.features.length },
+      { title: "Discovered", className: "number", cell: (emotion) => emotion.n_discovered ?? emotion.features.length },
       { title: "Furthest verdict", className: "verdict-cell", cell: (emotion) => furthest(atlas, emotion) },
     ];
     return el("section", { "aria-labelledby": "emotions" },

@@ -1,0 +1,186 @@
+"""The whole sentence at reduced size: it ends in pages, and a kill at any stage changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from emosae.cli import main
+from emosae.pipeline import STAGES
+
+pytestmark = pytest.mark.integration
+
+SMALL = """
+[stories]
+per_emotion = 24
+[[saes]]
+name = "trained"
+hook_name = "blocks.3.hook_resid_post"
+d_sae = 96
+k = 8
+steps = 30
+batch_size = 512
+[[saes]]
+name = "shipped"
+shipped = "blocks.3.resid_post.seed1"
+[selectivity]
+permutations = 32
+top = 4
+[scenarios]
+episodes = 6
+n_tasks = 6
+n_solvable = 2
+max_attempts = 2
+random_sets = 1
+decoys = ["proud"]
+"""
+TABLES = (
+    "ledger.parquet",
+    "saes/saes.parquet",
+    "selectivity/candidates.parquet",
+    "atlas/nodes.parquet",
+    "atlas/links.parquet",
+    "scenarios/dials.parquet",
+    "scenarios/conversation/reads.parquet",
+    "scenarios/conversation/replies.parquet",
+)
+SANDBOXED = ("scenarios/impossible_code/rollouts.parquet", "scenarios/impossible_code/summary.parquet")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def quiet_run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("quiet") / "run"
+    assert main(["run", str(config), "--out", str(out)]) == 0
+    return out
+
+
+def test_it_ends_in_a_report_and_an_atlas(quiet_run: Path) -> None:
+    report = (quiet_run / "report/index.html").read_text()
+    assert "not evidence of feelings" in report
+    assert "synthetic" in report
+    assert (quiet_run / "report/atlas/index.html").is_file()
+    for table in TABLES:
+        assert pq.read_table(quiet_run / table).num_rows > 0
+
+
+@pytest.mark.sandbox
+def test_its_episodes_were_executed(quiet_run: Path) -> None:
+    rows = pq.read_table(quiet_run / SANDBOXED[0]).to_pylist()
+    assert {row["condition"] for row in rows} >= {"none", "up", "down", "off", "random", "direction", "prompt"}
+    assert any(any(passed) for row in rows for passed in row["passed_visible"])
+
+
+def test_a_finished_run_is_not_done_again(quiet_run: Path, config: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in quiet_run.rglob("stage.json")}
+    assert main(["run", str(config), "--out", str(quiet_run)]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in quiet_run.rglob("stage.json")}
+
+
+def test_killed_at_every_stage_it_resumes_to_the_same_tables(quiet_run: Path, config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "emosae", "run", str(config), "--out", str(out)]
+    for stage in STAGES:
+        _run_and_kill(command, out / stage / "begun.json")
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    for table in (*TABLES, *SANDBOXED):
+        if (quiet_run / table).exists():
+            assert pq.read_table(out / table).equals(pq.read_table(quiet_run / table)), table
+
+
+def _run_and_kill(command: list[str], sign: Path) -> None:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not sign.exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "named"),
+    [
+        ("[model]\nnmae = 'x'\n", 2, "nmae"),
+        (
+            "[model]\nname = '{tmp}/bare'\n[stories]\npath='{tmp}/two.jsonl'\n[[saes]]\nname='a'\nhook_name='x'\n",
+            1,
+            "bare",
+        ),
+        ("[stories]\npath = '{tmp}/empty.jsonl'\n", 1, "empty.jsonl"),
+        ("[stories]\npath = '{tmp}/one.jsonl'\n", 1, "afraid"),
+        ("[[saes]]\nname = 'a'\nhook_name = 'blocks.77.hook_resid_post'\n", 1, "blocks.77.hook_resid_post"),
+        ("[[saes]]\nname = 'a'\nshipped = 'nothing'\n", 1, "nothing"),
+    ],
+)
+def test_bad_input_is_named_in_one_line_and_leaves_nothing_finished(
+    text: str, code: int, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare/config.json").write_text("{}")
+    (tmp_path / "empty.jsonl").write_text("")
+    line = '{"emotion": "EMOTION", "topic": "t", "text": "Some words."}\n'
+    (tmp_path / "one.jsonl").write_text(line.replace("EMOTION", "sad") * 2 + line.replace("EMOTION", "afraid"))
+    (tmp_path / "two.jsonl").write_text(line.replace("EMOTION", "sad") * 2 + line.replace("EMOTION", "afraid") * 2)
+    config = tmp_path / "bad.toml"
+    config.write_text(text.replace("{tmp}", str(tmp_path)))
+    assert main(["run", str(config), "--out", str(tmp_path / "out")]) == code
+    complaint = [row for row in capsys.readouterr().err.splitlines() if "emosae: error" in row]
+    assert len(complaint) == 1
+    assert named in complaint[0]
+    assert not (tmp_path / "out/report/index.html").exists()
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.shared
+def test_a_model_and_stories_that_nobody_here_made(shared_dir: Path, tmp_path: Path) -> None:
+    stories = shared_dir / "data/emotion_stories_20"
+    config = tmp_path / "real.toml"
+    config.write_text(
+        f"""
+[model]
+name = "{shared_dir / "models/stories260K"}"
+[stories]
+path = "{stories / "stories.jsonl"}"
+per_emotion = 15
+[[saes]]
+name = "resid3"
+hook_name = "blocks.3.hook_resid_post"
+d_sae = 128
+k = 8
+steps = 100
+batch_size = 512
+[selectivity]
+permutations = 32
+[scenarios]
+episodes = 4
+n_tasks = 4
+n_solvable = 2
+max_attempts = 1
+"""
+    )
+    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0
+    assert "cannot write code" in (tmp_path / "run/report/report.md").read_text() or not _has_sandbox(tmp_path / "run")
+
+
+def _has_sandbox(run: Path) -> bool:
+    return (run / SANDBOXED[0]).exists()
