@@ -116,6 +116,14 @@ SaeSpec = Annotated[
 ]
 
 
+class TrainingSection(Section):
+    """The text that SAEs are trained on."""
+
+    documents: Count = Field(
+        default=4000, description="Fresh documents of the organism's text; another model's SAEs train on the stories."
+    )
+
+
 class FeaturesSection(Section):
     """Encoding the stories with the SAEs."""
 
@@ -199,6 +207,7 @@ class RunConfig(Section):
         SaeShipped(name="resid3-seed1", shipped="blocks.3.resid_post.seed1"),
         SaeShipped(name="resid2-seed1", shipped="blocks.2.resid_post.seed1"),
     )
+    training: TrainingSection = TrainingSection()
     features: FeaturesSection = FeaturesSection()
     selectivity: SelectivitySection = SelectivitySection()
     atlas: AtlasSection = AtlasSection()

@@ -92,7 +92,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     return fast
 
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def build_model(recipe: Recipe, tokenizer: Any) -> Qwen2ForCausalLM:
     """A Qwen2-style decoder with random weights: windowed attention below, full attention above."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 

@@ -101,7 +101,7 @@ class Inputs:
         from emosae.organism.shipping import sae_training_documents
 
         if self.is_organism:
-            return sae_training_documents(self.lm)
+            return sae_training_documents(self.lm, self.cfg.training.documents)
         return [self.lm.document(story.text) for story in self.stories]
 
     @cached_property

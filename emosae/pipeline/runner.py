@@ -86,7 +86,13 @@ def _hash_inputs(name: StageName, inputs: Inputs, upstream: str) -> str:
     cfg = inputs.cfg
     own: Mapping[StageName, Callable[[], list[Any]]] = {
         "stories": lambda: [cfg.stories.salt, cfg.stories.per_emotion, cfg.stories.path, cfg.stories.neutral],
-        "saes": lambda: [inputs.lm.weight_hash, cfg.model.model_dump(mode="json"), cfg.seed, *_describe_saes(cfg)],
+        "saes": lambda: [
+            inputs.lm.weight_hash,
+            cfg.model.model_dump(mode="json"),
+            cfg.seed,
+            cfg.training.documents,
+            *_describe_saes(cfg),
+        ],
         "features": lambda: [cfg.features.model_dump(mode="json")],
         "selectivity": lambda: [cfg.selectivity.model_dump(mode="json"), cfg.seed],
         "atlas": lambda: [cfg.atlas.model_dump(mode="json")],

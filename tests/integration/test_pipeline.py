@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.integration
 SMALL = """
 [stories]
 per_emotion = 24
+[training]
+documents = 150
 [[saes]]
 name = "trained"
 hook_name = "blocks.3.hook_resid_post"
@@ -40,7 +43,12 @@ n_solvable = 2
 max_attempts = 2
 random_sets = 1
 decoys = ["proud"]
+conversations = "{tmp}/talk.jsonl"
 """
+TALK = [
+    {"id": f"dose/{dose}", "expected": "afraid", "text": f"I took {dose} mg of aspirin.", "dose": dose, "kind": "dose"}
+    for dose in (200, 2000, 16000)
+]
 TABLES = (
     "ledger.parquet",
     "saes/saes.parquet",
@@ -57,7 +65,8 @@ SANDBOXED = ("scenarios/impossible_code/rollouts.parquet", "scenarios/impossible
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "small.toml"
-    path.write_text(SMALL)
+    (path.parent / "talk.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in TALK))
+    path.write_text(SMALL.replace("{tmp}", str(path.parent)))
     return path
 
 
@@ -81,7 +90,7 @@ def test_it_ends_in_a_report_and_an_atlas(quiet_run: Path) -> None:
 def test_its_episodes_were_executed(quiet_run: Path) -> None:
     rows = pq.read_table(quiet_run / SANDBOXED[0]).to_pylist()
     assert {row["condition"] for row in rows} >= {"none", "up", "down", "off", "random", "direction", "prompt"}
-    assert any(any(passed) for row in rows for passed in row["passed_visible"])
+    assert any(passed for row in rows for passed in row["passed_visible"])
 
 
 def test_a_finished_run_is_not_done_again(quiet_run: Path, config: Path) -> None:
