@@ -35,7 +35,7 @@ class Recipe:
     """Everything that determines the weights, given the grammar."""
 
     seed: int = 0
-    steps: int = 460
+    steps: int = 900
     documents_per_step: int = 70
     vocab_size: int = 3072
     hidden_size: int = 160

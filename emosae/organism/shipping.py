@@ -35,8 +35,6 @@ def train_shipped_saes(model: Path, stage: Stage) -> list[Path]:
                 model_name="emosae-organism",
                 hook_name=hook,
                 name=f"{hook.replace('.hook_', '.')}.seed{SHIPPED_SEED}",
-                d_sae=768,
-                k=20,
                 seed=SHIPPED_SEED,
             ),
             stage,

@@ -34,8 +34,8 @@ _NAMING = (
 class StoryPlan:
     """What a story is about before any sentence is drawn.
 
-    ``fillers`` are the emotions that fill the slots which a weakly planted one leaves open: not neutral text, so that
-    the lack of emotion cannot give a weak one away.
+    ``fillers`` are the banks that fill the slots which a weakly planted emotion leaves open: neutral text in training,
+    other emotions in evaluation, so that the lack of emotion cannot give a weak one away.
     """
 
     emotions: tuple[str, ...]
@@ -117,6 +117,6 @@ def draw_training_story(rng: np.random.Generator, truth: Truth) -> str:
         phrasing=None,
         cues=int(rng.integers(low, high + 1)),
         named=bool("neutral" not in emotions and rng.random() < truth.story_named),
-        fillers=truth.full,
+        fillers=("neutral",),
     )
     return write_story(rng, plan, truth)
