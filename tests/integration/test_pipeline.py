@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -108,13 +107,13 @@ def test_killed_at_every_stage_it_resumes_to_the_same_tables(quiet_run: Path, co
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     for table in (*TABLES, *SANDBOXED):
         if (quiet_run / table).exists():
-            assert _read(out / table).equals(_read(quiet_run / table)), table
+            assert _read(out / table) == _read(quiet_run / table), table
 
 
-def _read(path: Path) -> pa.Table:
-    """A table without the paths of the run directory that it lies in."""
+def _read(path: Path) -> str:
+    """A table's rows as text, in which NaN equals NaN, without the paths of the run directory that it lies in."""
     table = pq.read_table(path)
-    return table.drop_columns(["location"]) if "location" in table.column_names else table
+    return repr((table.drop_columns(["location"]) if "location" in table.column_names else table).to_pylist())
 
 
 def _run_and_kill(command: list[str], sign: Path) -> None:
