@@ -144,7 +144,6 @@ class SelectivitySection(Section):
 class AtlasSection(Section):
     """How features are matched, grouped and placed."""
 
-    null_draws: Count = Field(default=20, description="Shuffled pairings that say which match could be chance.")
     seed: Seed = Field(default=0, description="Of the layout and of the shuffles.")
 
 
