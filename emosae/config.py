@@ -90,16 +90,16 @@ class SaeToTrain(Section):
 
     name: Name = Field(description="What tables and pages call it.")
     hook_name: str = Field(description="Where it reads the residual stream, such as blocks.3.hook_resid_post.")
-    architecture: Literal["batchtopk", "topk", "jumprelu", "standard"] = Field(
+    architecture: Literal["batchtopk", "topk", "jumprelu", "standard", "gated", "matryoshka_batchtopk"] = Field(
         default="batchtopk", description="The kind of SAE."
     )
     d_sae: Count = Field(default=768, description="How many features.")
-    k: Count = Field(default=20, description="How many of them fire on a token (batchtopk, topk).")
+    k: Count = Field(default=20, description="How many of them fire on a token (not standard, gated).")
     steps: Count = Field(default=700, description="Training steps.")
     batch_size: Count = Field(default=2048, description="Tokens a step.")
-    l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard).")
+    l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard, gated).")
     lr: float = Field(default=3e-3, gt=0, description="Learning rate.")
-    seed: Seed = Field(default=0, description="Initial weights and order of the data.")
+    seed: Seed = Field(default=0, description="Initial weights; the run's seed decides the order of the data.")
 
 
 def _kind_of_sae(value: Any) -> str:

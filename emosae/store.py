@@ -121,10 +121,14 @@ class Stage:
 
     def read_tensor_metadata(self, name: str) -> dict[str, str]:
         """The metadata that `write_tensors` was given; empty if none."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(self._existing(name, ".safetensors"), framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("metadata", "{}"))
+        path = self._existing(name, ".safetensors")
+        try:
+            with safe_open(path, framework="pt") as file:
+                return json.loads((file.metadata() or {}).get("metadata", "{}"))
+        except SafetensorError as broken:
+            raise UserError(f"{path}: not a readable safetensors file ({broken})") from broken
 
     def write_json(self, name: str, value: Any) -> Path:
         """Save `value` as `<name>.json`, keys sorted."""

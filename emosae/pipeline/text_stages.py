@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import torch
 
-from emosae.activations import harvest
+from emosae.activations import MemoryStream, harvest
 from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
 from emosae.features import check_fidelity, pool_features
 from emosae.pipeline.inputs import Inputs
 from emosae.selectivity import measure_baselines, rank_features
 from emosae.stories import format_stories
-from emosae.tracking import open_tracker
-from emosae.training import SaeTrainSpec, train_sae
+from emosae.tracking import Tracker, open_tracker
+from emosae.training import SaeTrainSpec, split_held_out, train_saes
 
 if TYPE_CHECKING:
     from emosae.store import Stage
@@ -34,26 +35,37 @@ def make_saes(inputs: Inputs, stage: Stage) -> None:
 
 
 def _train_missing(inputs: Inputs, stage: Stage) -> None:
-    wanted = [sae for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain) and not stage.has(sae.name)]
-    if not wanted:
+    """Train the SAEs that are not there yet off one harvest, those of one batch size off one stream."""
+    specs = [_spec(inputs, sae) for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain) and not stage.has(sae.name)]
+    if not specs:
         return
+    hooks = sorted({spec.hook_name for spec in specs})
+    resid = harvest(inputs.lm, inputs.sae_documents(), hooks, progress=True)
+    held, rows = split_held_out(len(resid[hooks[0]]), inputs.cfg.seed)
+    held_out = {hook: resid[hook][torch.from_numpy(held)] for hook in hooks}
+    for batch_size in sorted({spec.batch_size for spec in specs}):
+        group = [spec for spec in specs if spec.batch_size == batch_size]
+        stream = MemoryStream(resid, batch_size, inputs.cfg.seed, rows)
+        train_saes(stream, held_out, group, stage, open_tracker=lambda name: _tracker(inputs, name), progress=True)
+
+
+def _spec(inputs: Inputs, sae: SaeToTrain) -> SaeTrainSpec:
+    settings = sae.model_dump(exclude={"seed"})
+    seed = sae.seed + inputs.cfg.seed
+    return SaeTrainSpec(model_name=inputs.lm.name, seed=seed, device=inputs.cfg.model.device, **settings)
+
+
+def _tracker(inputs: Inputs, name: str) -> Tracker:
     section = inputs.cfg.tracking
-    resid = harvest(inputs.lm, inputs.sae_documents(), sorted({sae.hook_name for sae in wanted}), progress=True)
-    for sae in wanted:
-        settings = sae.model_dump(exclude={"seed"})
-        spec = SaeTrainSpec(
-            model_name=inputs.lm.name, seed=sae.seed + inputs.cfg.seed, device=inputs.cfg.model.device, **settings
-        )
-        with open_tracker(
-            lambda record: inputs.store.home.append_line("metrics", record),
-            series=sae.name,
-            wandb=section.wandb,
-            directory=inputs.store.root / "wandb",
-            project=section.project,
-            group=section.group,
-            config=settings,
-        ) as tracker:
-            train_sae(resid[sae.hook_name], spec, stage, tracker, progress=True)
+    return open_tracker(
+        lambda record: inputs.store.home.append_line("metrics", record),
+        series=name,
+        wandb=section.wandb,
+        directory=inputs.store.root / "wandb",
+        project=section.project,
+        group=section.group,
+        config=next(sae.model_dump() for sae in inputs.cfg.saes if sae.name == name),
+    )
 
 
 def _measure_saes(inputs: Inputs) -> pa.Table:

@@ -1,15 +1,22 @@
-"""Train sparse autoencoders on harvested residuals with sae-lens' trainer and save them in its format."""
+"""Train sparse autoencoders on residuals with sae-lens' trainer and save them in its format."""
 
 from emosae.sae import SaeQuality, evaluate_sae
-from emosae.training.loop import TrainingDiverged, train_sae
+from emosae.training.checkpoint import CheckpointPolicy
+from emosae.training.loop import TrainingDiverged, train_saes
+from emosae.training.single import split_held_out, train_sae
 from emosae.training.spec import ARCHITECTURES, Architecture, SaeTrainSpec
+from emosae.training.world import World
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "CheckpointPolicy",
     "SaeQuality",
     "SaeTrainSpec",
     "TrainingDiverged",
+    "World",
     "evaluate_sae",
+    "split_held_out",
     "train_sae",
+    "train_saes",
 ]

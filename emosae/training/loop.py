@@ -1,35 +1,39 @@
-"""The loop around sae-lens' `SAETrainer`: our data, our seed, our metrics; its SAEs and its saved format.
+"""The loop around sae-lens' trainers: our data, our seeds, our metrics, our checkpoints; its SAEs and its format.
 
-Restarting from nothing with the same seed gives the same weights, so a killed training is simply run again.
+Several SAEs are trained off one stream. A training that was stopped at any moment goes on from its last checkpoint to
+the same bits, on a CPU.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import islice
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from tqdm import tqdm
 
-from emosae.activations import shuffled_stream
+from emosae.activations import ActivationStream, Cursor
 from emosae.axes import Resid
 from emosae.errors import UserError
-from emosae.sae import RECORD_NAME, SaeLensDictionary, SaeQuality, evaluate_sae
+from emosae.files import content_hash
 from emosae.store import Stage
 from emosae.tracking import Tracker
-from emosae.training.spec import SaeTrainSpec, build_training_sae
+from emosae.training.checkpoint import CheckpointPolicy, Checkpoints, Progress
+from emosae.training.finish import finish_sae
+from emosae.training.scale import Scaling, measure_scale
+from emosae.training.signals import StopRequest
+from emosae.training.spec import SaeTrainSpec, build_trainer
+from emosae.training.world import World
 
-_HELD_OUT = 8192
-_THRESHOLD_BATCHES = 16
+SPIKE = 20.0
+"""A loss so many times its running mean is a spike."""
+_MEMORY = 0.98
+_SETTLED = 100
+
 _METRICS = {
     "losses/overall_loss": "loss",
     "losses/mse_loss": "mse",
@@ -37,120 +41,176 @@ _METRICS = {
     "sparsity/dead_features": "dead_features",
     "details/current_learning_rate": "lr",
 }
+OpenTracker = Callable[[str], Tracker]
 
 
 class TrainingDiverged(UserError):
-    """The loss stopped being a number; nothing was saved."""
+    """The loss stopped being a number or leapt; the checkpoints from before are kept."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Scaling:
-    """The residuals' centre, and the factor that brings their distance from it to sqrt(d_in) on average."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The steps of one call of the loop that were done, and the seconds they took, for the rate."""
 
-    mean: Float[Tensor, " d_in"]
-    factor: float
+    steps: int
+    seconds: float
 
 
-def train_sae(
-    resid: Resid, spec: SaeTrainSpec, stage: Stage, tracker: Tracker | None = None, *, progress: bool = False
-) -> Path:
-    """Train one SAE and return its folder, `<stage>/<spec.name>`, which appears whole or not at all.
+def train_saes(
+    stream: ActivationStream,
+    held_out: Mapping[str, Resid],
+    specs: Sequence[SaeTrainSpec],
+    stage: Stage,
+    *,
+    open_tracker: OpenTracker | None = None,
+    policy: CheckpointPolicy | None = None,
+    world: World | None = None,
+    progress: bool = False,
+) -> dict[str, Path]:
+    """Train SAEs off one stream and return their folders, `<stage>/<spec.name>`; each appears whole or not at all.
 
-    The folder loads with sae-lens' `SAE.load_from_disk` and with `open_sae`. Decoder rows have norm 1, so activations
-    are in residual units. Beside the weights, `emosae.json` records the spec and fvu, l0 and dead features on a
-    twentieth of the tokens (at most 8,192) that was never trained on.
+    A folder loads with sae-lens' `SAE.load_from_disk` and with `open_sae`. Decoder rows have norm 1, so activations
+    are in residual units. Beside the weights, `emosae.json` records the spec and the quality on `held_out`. SAEs whose
+    folders exist are not trained again; call again after a kill, and the others go on from the last checkpoint.
 
-    Refused: too few tokens for a batch, residuals that are not finite or do not vary. A loss that is not a number
-    ends the training with `TrainingDiverged`, which names the step.
+    SIGTERM, SIGUSR2 and Ctrl-C save at the next step and are then answered as before. A loss that is not a number, or
+    leaps to 20 times its running mean, ends the training with `TrainingDiverged`, which names step, batch and last good
+    checkpoint.
+
+    Args:
+        stream: Where batches come from; its batch size must be the specs'.
+        held_out: Residuals by hook that are never trained on.
+        specs: What to train; steps may differ.
+        stage: Where folders and checkpoints go.
+        open_tracker: Makes the place where one SAE's metrics go, by its name.
+        policy: When to save a checkpoint; every five minutes if None.
+        world: The processes that train together; as torch.distributed says if None.
+        progress: Whether to show a bar.
     """
-    rng = np.random.default_rng(spec.seed)
-    held_out, rows = _split_rows(len(resid), spec, rng)
-    trainer = _build_trainer(spec, _measure_scale(resid))
-    batches = shuffled_stream(resid, spec.batch_size, rng, rows=rows)
-    _run_steps(trainer, batches, spec, tracker, progress)
-    if spec.architecture == "batchtopk":
-        _settle_threshold(trainer, batches)
-    sae = _convert_for_use(trainer, spec)
-    dictionary = SaeLensDictionary(sae, spec.name, spec.hook_name)
-    quality = evaluate_sae(dictionary, resid[torch.from_numpy(held_out)])
-    return _save_sae(sae, spec, quality, stage)
+    world = world or World.current()
+    _refuse_misfits(stream, specs)
+    wanted = [spec for spec in specs if not stage.has(spec.name)]
+    if wanted:
+        group = _Group(stream, wanted, stage, policy or CheckpointPolicy(), world)
+        group.train(open_tracker, progress=progress)
+        for spec in wanted:
+            finish_sae(group.trainers[spec.name], spec, stream, held_out[spec.hook_name], stage, world)
+        if world.is_first:
+            group.checkpoints.clear()
+        world.wait()
+    return {spec.name: stage.file(spec.name) for spec in specs}
 
 
-def _split_rows(
-    n_tokens: int, spec: SaeTrainSpec, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, " held"], Int[np.ndarray, " row"]]:
-    order = rng.permutation(n_tokens)
-    n_held = min(_HELD_OUT, max(1, n_tokens // 20))
-    if n_tokens - n_held < spec.batch_size:
-        raise UserError(
-            f"{n_tokens} tokens are too few for batches of {spec.batch_size}: read more text or lower batch_size"
-        )
-    return np.sort(order[:n_held]), np.sort(order[n_held:])
+def _refuse_misfits(stream: ActivationStream, specs: Sequence[SaeTrainSpec]) -> None:
+    names = [spec.name for spec in specs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"SAEs of the same name: {', '.join(twice)}")
+    for spec in specs:
+        if spec.hook_name not in stream.hook_names:
+            raise UserError(f"SAE {spec.name}: no residuals of {spec.hook_name}; there are {list(stream.hook_names)}")
+        if spec.batch_size != stream.batch_size:
+            raise UserError(f"SAE {spec.name}: batch_size is {spec.batch_size}, the stream's {stream.batch_size}")
+        if stream.n_rows < spec.batch_size:
+            raise UserError(
+                f"{stream.n_rows} tokens are too few for batches of {spec.batch_size}: "
+                "read more text or lower batch_size"
+            )
 
 
-def _measure_scale(resid: Resid, block: int = 65536) -> _Scaling:
-    mean = torch.zeros(resid.shape[1], dtype=torch.float64)
-    for start in range(0, len(resid), block):
-        mean += resid[start : start + block].double().sum(0).cpu()
-    mean /= len(resid)
-    distance = 0.0
-    for start in range(0, len(resid), block):
-        distance += (resid[start : start + block].double().cpu() - mean).norm(dim=1).sum().item()
-    if not math.isfinite(distance):
-        raise UserError("the residuals hold values that are not finite; read the model in float32")
-    if distance == 0:
-        raise UserError("the residuals are all the same; there is nothing to learn")
-    return _Scaling(mean.float(), math.sqrt(resid.shape[1]) * len(resid) / distance)
+class _Group:
+    """SAEs that are trained together, and where they stand."""
 
+    def __init__(
+        self,
+        stream: ActivationStream,
+        specs: Sequence[SaeTrainSpec],
+        stage: Stage,
+        policy: CheckpointPolicy,
+        world: World,
+    ) -> None:
+        self.stream, self.specs, self.world, self.policy = stream, specs, world, policy
+        self.checkpoints = Checkpoints(stage, policy.keep)
+        inputs = content_hash(stream.fingerprint(), world.size)
+        hashes = {spec.name: content_hash(asdict(spec)) for spec in specs}
+        hooks = sorted({spec.hook_name for spec in specs})
+        scales: dict[str, Scaling] = {hook: measure_scale(stream, hook, world) for hook in hooks}
+        self.trainers: dict[str, Any] = {
+            spec.name: build_trainer(spec, scales[spec.hook_name], world) for spec in specs
+        }
+        loaded = self.checkpoints.load(inputs, hashes, self.trainers)
+        self.progress = loaded or Progress(0, Cursor(), {}, inputs, hashes)
 
-@contextmanager
-def _own_generator(spec: SaeTrainSpec) -> Iterator[None]:
-    """Seed torch's global generator, from which sae-lens draws first weights, and put it back afterwards."""
-    is_cpu = torch.device(spec.device).type == "cpu"
-    with torch.random.fork_rng(devices=[] if is_cpu else [torch.device(spec.device)]):
-        torch.manual_seed(spec.seed)
-        yield
+    def train(self, open_tracker: OpenTracker | None, *, progress: bool) -> None:
+        """Every step that is left, then answer a signal that came meanwhile."""
+        self.stream.seek(self.progress.cursor)
+        first, last = self.progress.step, max(spec.steps for spec in self.specs)
+        self.policy.start(first)
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopRequest())
+            trackers = {
+                spec.name: stack.enter_context(open_tracker(spec.name))
+                for spec in self.specs
+                if open_tracker is not None and self.world.is_first
+            }
+            label = self.specs[0].name if len(self.specs) == 1 else f"{len(self.specs)} SAEs"
+            bar = stack.enter_context(
+                tqdm(total=last, initial=first, desc=label, unit="step", disable=not (progress and self.world.is_first))
+            )
+            start = time.monotonic()
+            for step in range(first + 1, last + 1):
+                shown = self._step(step, trackers, Part(step - first, time.monotonic() - start))
+                bar.update()
+                if shown:
+                    bar.set_postfix_str(shown, refresh=False)
+                if stopped := self.world.any(stop.received is not None):
+                    self._save()
+                    break
+                if step < last and self.world.any(self.policy.is_due(step)):
+                    self._save()
+        if first < last and stopped:
+            stop.deliver()
+            raise KeyboardInterrupt(f"stopped at step {self.progress.step}; run again to go on")
 
+    def _save(self) -> None:
+        if self.world.is_first:
+            self.checkpoints.save(self.progress, self.trainers)
+        self.policy.start(self.progress.step)
+        self.world.wait()
 
-def _build_trainer(spec: SaeTrainSpec, scaling: _Scaling) -> Any:
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
+    def _step(self, step: int, trackers: Mapping[str, Tracker], part: Part) -> str:
+        """One step of every SAE that has steps left; a line for the bar where metrics were due."""
+        before = self.stream.cursor
+        batch = self.stream.next_batch(self.world.rank, self.world.size)
+        shown, typical = "", dict(self.progress.typical_loss)
+        for spec in self.specs:
+            if step > spec.steps:
+                continue
+            trainer = self.trainers[spec.name]
+            output = trainer.step(batch[spec.hook_name])
+            trainer.n_training_steps = step
+            typical[spec.name] = self._watch_loss(spec, float(output.loss), step, before)
+            if step % spec.log_every == 0 or step == spec.steps:
+                metrics = _read_metrics(trainer, output)
+                metrics["tokens_per_second"] = part.steps * spec.batch_size / max(part.seconds, 1e-9)
+                shown = f"fvu={metrics['fvu']:.3f}, l0={metrics['l0']:.1f}, dead={metrics['dead_features']:.0f}"
+                if spec.name in trackers:
+                    trackers[spec.name].log(metrics, step)
+        self.progress = replace(self.progress, step=step, cursor=self.stream.cursor, typical_loss=typical)
+        return shown
 
-    with _own_generator(spec):
-        sae = build_training_sae(spec, len(scaling.mean))
-    sae.b_dec.data = (scaling.mean * scaling.factor).to(sae.b_dec)
-    config = SAETrainerConfig(
-        total_training_samples=spec.steps * spec.batch_size,
-        train_batch_size_samples=spec.batch_size,
-        device=spec.device,
-        lr=spec.lr,
-        lr_end=spec.lr,
-        lr_warm_up_steps=spec.steps // 20,
-        lr_decay_steps=spec.steps // 5,
-        dead_feature_window=spec.dead_window,
-        feature_sampling_window=spec.steps + 1,
-        autocast=False,
-        logger=LoggingConfig(log_to_wandb=False),
-    )
-    trainer = SAETrainer(config, sae, iter(()))
-    trainer.activation_scaler.scaling_factor = scaling.factor
-    return trainer
-
-
-def _run_steps(
-    trainer: Any, batches: Iterator[Tensor], spec: SaeTrainSpec, tracker: Tracker | None, progress: bool
-) -> None:
-    bar = tqdm(islice(batches, spec.steps), desc=spec.name, total=spec.steps, unit="step", disable=not progress)
-    for step, batch in enumerate(bar, start=1):
-        output = trainer.step(batch)
-        trainer.n_training_steps = step
-        if not math.isfinite(output.loss.item()):
-            raise TrainingDiverged(f"SAE {spec.name}: the loss is {output.loss.item()} at step {step}; lower lr")
-        if step % spec.log_every == 0 or step == spec.steps:
-            metrics = _read_metrics(trainer, output)
-            bar.set_postfix(fvu=f"{metrics['fvu']:.3f}", l0=f"{metrics['l0']:.1f}", refresh=False)
-            if tracker is not None:
-                tracker.log(metrics, step)
+    def _watch_loss(self, spec: SaeTrainSpec, loss: float, step: int, where: Cursor) -> float:
+        """The running mean of the loss, this one included."""
+        typical = self.progress.typical_loss.get(spec.name, loss)
+        leapt = step > _SETTLED and loss > SPIKE * typical
+        if not math.isfinite(loss) or leapt:
+            saved = self.checkpoints.last_step()
+            kept = f"the last checkpoint is of step {saved}" if saved else "there is no checkpoint yet"
+            what = f"is {loss}" if not math.isfinite(loss) else f"leapt from {typical:.4g} to {loss:.4g}"
+            raise TrainingDiverged(
+                f"SAE {spec.name}: the loss {what} at step {step} "
+                f"(batch from row {where.row} of epoch {where.epoch}); {kept}; lower lr"
+            )
+        return _MEMORY * typical + (1 - _MEMORY) * loss
 
 
 def _read_metrics(trainer: Any, output: Any) -> dict[str, float]:
@@ -158,40 +218,3 @@ def _read_metrics(trainer: Any, output: Any) -> dict[str, float]:
     theirs = trainer.build_train_step_log_dict(output, trainer.n_training_samples)
     metrics = {ours: float(theirs[key]) for key, ours in _METRICS.items()}
     return metrics | {"fvu": 1 - float(theirs["metrics/explained_variance"])}
-
-
-@torch.no_grad()
-def _settle_threshold(trainer: Any, batches: Iterator[Tensor]) -> None:
-    """Set batchtopk's threshold from the final weights; sae-lens' running average lags, most of all in short runs."""
-    sae = trainer.sae.eval()
-    least = []
-    for batch in islice(batches, _THRESHOLD_BATCHES):
-        acts = sae.encode(trainer.activation_scaler(batch.to(sae.device)))
-        least.append(acts[acts > 0].min().double())
-    sae.topk_threshold.copy_(torch.stack(least).mean())
-
-
-@torch.no_grad()
-def _convert_for_use(trainer: Any, spec: SaeTrainSpec) -> Any:
-    """The SAE that users get: input scale and decoder norms folded into the weights, batchtopk turned to jumprelu."""
-    from sae_lens import SAE
-
-    training_sae = trainer.sae
-    training_sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
-    if spec.architecture in ("standard", "jumprelu"):
-        training_sae.fold_W_dec_norm()
-    state = training_sae.state_dict()
-    training_sae.process_state_dict_for_saving_inference(state)
-    with _own_generator(spec):
-        sae = SAE.from_dict(training_sae.cfg.get_inference_sae_cfg_dict())
-    sae.load_state_dict(state)
-    return sae.eval().requires_grad_(False)
-
-
-def _save_sae(sae: Any, spec: SaeTrainSpec, quality: SaeQuality, stage: Stage) -> Path:
-    sae.cfg.metadata.l0 = quality.l0
-    record = {"format": 1, "spec": asdict(spec), "quality": asdict(quality)}
-    with stage.write_folder(spec.name) as folder:
-        sae.save_model(folder)
-        (folder / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return stage.file(spec.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import torch
 from planted import HOOK, planted_resid
 from torch import Tensor
 
+from emosae.activations import MemoryStream
 from emosae.errors import UserError
 from emosae.sae import Dictionary, SaeQuality, open_sae
 from emosae.store import Stage, content_hash
 from emosae.tracking import Tracker
-from emosae.training import ARCHITECTURES, SaeTrainSpec, TrainingDiverged, evaluate_sae, loop, train_sae
+from emosae.training import ARCHITECTURES, SaeTrainSpec, TrainingDiverged, evaluate_sae, finish, train_sae
 
 pytestmark = pytest.mark.integration
 
@@ -40,14 +40,18 @@ def test_the_planted_rows_are_found_and_sae_lens_loads_the_same(architecture: st
 
     path = train_sae(RESID, spec(architecture=architecture), Stage(tmp_path))
     theirs, ours = SAE.load_from_disk(path), open_sae(path)
-    assert ours.architecture == {"batchtopk": "jumprelu"}.get(architecture, architecture)
+    assert ours.architecture == {"batchtopk": "jumprelu", "matryoshka_batchtopk": "jumprelu"}.get(
+        architecture, architecture
+    )
     torch.testing.assert_close(ours.encode(RESID), theirs.encode(RESID), rtol=0, atol=1e-6)
     torch.testing.assert_close(ours.decode(ours.encode(RESID)), theirs(RESID), rtol=0, atol=1e-4)
     torch.testing.assert_close(theirs.W_dec.norm(dim=1), torch.ones(48))
     quality = evaluate_sae(ours, RESID)
     assert quality.fvu < 0.2
     assert 2.5 < quality.l0 < 8
-    assert found_rows(theirs.W_dec).min() > 0.95
+    nested = architecture == "matryoshka_batchtopk"  # whose inner dictionaries mix rows on purpose
+    assert found_rows(theirs.W_dec).min() > (0.6 if nested else 0.95)
+    assert found_rows(theirs.W_dec).median() > 0.95
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "topk"])
@@ -63,19 +67,19 @@ def test_quality_is_measured_on_tokens_that_were_never_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, measured = set(), set()
-    stream, evaluate = loop.shuffled_stream, loop.evaluate_sae
+    draw, evaluate = MemoryStream.next_batch, finish.evaluate_sae
 
-    def watch_stream(*args: Any, **options: Any) -> Iterator[Tensor]:
-        for batch in stream(*args, **options):
-            trained.update(batch[:, 0].tolist())
-            yield batch
+    def watch_stream(self: MemoryStream, *args: Any) -> dict[str, Tensor]:
+        batch = draw(self, *args)
+        trained.update(batch[HOOK][:, 0].tolist())
+        return batch
 
     def watch_evaluation(dictionary: Dictionary, resid: Tensor) -> SaeQuality:
         measured.update(resid[:, 0].tolist())
         return evaluate(dictionary, resid)
 
-    monkeypatch.setattr(loop, "shuffled_stream", watch_stream)
-    monkeypatch.setattr(loop, "evaluate_sae", watch_evaluation)
+    monkeypatch.setattr(MemoryStream, "next_batch", watch_stream)
+    monkeypatch.setattr(finish, "evaluate_sae", watch_evaluation)
     numbered = RESID.clone()
     numbered[:, 0] = torch.arange(len(RESID))
     train_sae(numbered, spec(steps=12), Stage(tmp_path))
@@ -112,31 +116,17 @@ def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-class Killed(BaseException):
-    """What a signal would raise."""
-
-
-def test_a_killed_training_leaves_nothing_and_runs_again_to_the_same_weights(tmp_path: Path) -> None:
-    def kill(record: dict[str, Any]) -> None:
-        if record["step"] == 20:
-            raise Killed
-
-    with pytest.raises(Killed):
-        train_sae(RESID, spec(steps=30), Stage(tmp_path / "killed"), Tracker(kill))
-    assert not (tmp_path / "killed").exists()
-    again = train_sae(RESID, spec(steps=30), Stage(tmp_path / "killed"))
-    assert content_hash(again) == content_hash(train_sae(RESID, spec(steps=30), Stage(tmp_path / "whole")))
-
-
-def test_a_training_replaces_the_sae_of_the_same_name(tmp_path: Path) -> None:
+def test_an_sae_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
     first = content_hash(train_sae(RESID, spec(steps=2, name="sae"), Stage(tmp_path)))
-    second = content_hash(train_sae(RESID, spec(steps=3, name="sae"), Stage(tmp_path)))
-    assert first != second
+    assert content_hash(train_sae(RESID, spec(steps=3, name="sae"), Stage(tmp_path))) == first
     assert [path.name for path in tmp_path.iterdir()] == ["sae"]
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_its_step(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDiverged, match=r"SAE sae: the loss is (nan|inf) at step \d+; lower lr"):
+    with pytest.raises(
+        TrainingDiverged,
+        match=r"the loss is (nan|inf) at step \d+ \(batch from row \d+ of epoch 0\); there is no .*; lower lr",
+    ):
         train_sae(RESID, spec(name="sae", lr=1e38), Stage(tmp_path))
     assert not any(tmp_path.iterdir())
 
@@ -145,7 +135,7 @@ def test_metrics_are_logged_at_their_steps(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = []
     train_sae(RESID, spec(steps=50), Stage(tmp_path), Tracker(records.append))
     assert [record["step"] for record in records] == [20, 40, 50]
-    assert set(records[0]) == {"step", "loss", "mse", "l0", "fvu", "dead_features", "lr"}
+    assert set(records[0]) == {"step", "loss", "mse", "l0", "fvu", "dead_features", "lr", "tokens_per_second"}
     assert records[-1]["l0"] == pytest.approx(3, abs=0.01)
     assert records[-1]["fvu"] < records[0]["fvu"]
 
@@ -153,7 +143,7 @@ def test_metrics_are_logged_at_their_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("resid", "complaint"),
     [
-        (RESID[:200], "200 tokens are too few for batches of 512"),
+        (RESID[:200], "190 tokens are too few for batches of 512"),
         (torch.full((600, 4), torch.nan), "not finite"),
         (torch.ones(600, 4), "all the same"),
     ],

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import islice
-
-import numpy as np
 import pytest
 import torch
 from planted import BOS, HOOK, planted_lm
 
-from emosae.activations import find_real_tokens, harvest, read_tokens, shuffled_stream
+from emosae.activations import find_real_tokens, harvest, read_tokens
 from emosae.errors import UserError
 
 WORDS = ("rain", "fell", "on", "the", "roof")
@@ -64,33 +60,3 @@ def test_residuals_that_overflowed_are_refused() -> None:
     lm = planted_lm(torch.full((1, 2), torch.inf), ["rain"])
     with pytest.raises(UserError, match=f"{HOOK}: residuals of document 0 are not finite"):
         harvest(lm, [lm.document("rain")], [HOOK])
-
-
-def test_the_stream_uses_every_row_once_an_epoch_in_full_batches() -> None:
-    resid = torch.arange(10.0)[:, None]
-    batches = list(islice(shuffled_stream(resid, 4, np.random.default_rng(0)), 5))
-    assert [len(batch) for batch in batches] == [4] * 5
-    drawn = torch.cat(batches)[:, 0].tolist()
-    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
-    assert drawn[:10] != drawn[10:]
-
-
-def test_a_batch_may_be_larger_than_the_epoch() -> None:
-    batch = next(shuffled_stream(torch.arange(3.0)[:, None], 7, np.random.default_rng(0)))
-    assert sorted(Counter(batch[:, 0].tolist()).values()) == [2, 2, 3]
-
-
-def test_the_stream_follows_its_generator_and_draws_named_rows_only() -> None:
-    resid, rows = torch.arange(9.0)[:, None], np.array([1, 5, 7])
-
-    def draw(seed: int) -> list[float]:
-        stream = shuffled_stream(resid, 3, np.random.default_rng(seed), rows=rows)
-        return torch.cat(list(islice(stream, 4)))[:, 0].tolist()
-
-    assert set(draw(0)) == {1, 5, 7}
-    assert draw(0) == draw(0) != draw(1)
-
-
-def test_a_stream_of_nothing_is_refused_at_once() -> None:
-    with pytest.raises(UserError, match="no residuals to draw from"):
-        shuffled_stream(torch.empty(0, 2), 3, np.random.default_rng(0))

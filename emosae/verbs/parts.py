@@ -1,20 +1,15 @@
-"""The verbs of the console: each is a record of its flags and one call of the pipeline.
-
-Flags come from the config by way of tyro, so that they cannot drift. Nothing heavy is imported before a verb runs:
-every `--help` stays under half a second.
-"""
+"""Verbs for one part of the sentence: ranking, the atlas, the scenarios."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from emosae.config import (
     FeaturesSection,
@@ -25,90 +20,10 @@ from emosae.config import (
     SaeSpec,
     ScenariosSection,
     SelectivitySection,
-    StageName,
     StoriesSection,
-    load_config,
 )
 from emosae.errors import UsageError, UserError
-
-Settings = Annotated[RunConfig, arg(name="")]
-Out = Annotated[Path, arg(metavar="DIR")]
-FromStage = Annotated[StageName | None, arg(name="from", metavar="STAGE")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command(ABC):
-    """A verb: its fields are its flags."""
-
-    debug: FlagCreatePairsOff[bool] = False
-    """Show where in the code a mistake was noticed."""
-
-    @classmethod
-    def defaults(cls, args: Sequence[str]) -> dict[str, Any]:
-        """Values of fields that the flags in `args` override, where they are not the class's own."""
-        return {}
-
-    @abstractmethod
-    def run(self) -> Path | None:
-        """Do it, and say where the result is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demo(Command):
-    """Run everything on the embedded model: stories to report in minutes, no download."""
-
-    out: Out = Path("runs/demo")
-    """Run directory; a finished stage in it is not done again."""
-    from_stage: FromStage = None
-    """Do this stage and all after it again."""
-    settings: Settings = field(default_factory=RunConfig)
-
-    def run(self) -> Path:
-        """Run every stage."""
-        from emosae import pipeline
-        from emosae.store import Store
-
-        return pipeline.run(self.settings, Store(self.out), first=self.from_stage)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromFile(Command):
-    """A verb that begins with a config file."""
-
-    config: Annotated[Positional[Path], arg(metavar="CONFIG.toml")]
-    """The config, or the name of a shipped one (such as demo.toml)."""
-    out: Out
-    """Run directory; a finished stage in it is not done again."""
-    settings: Settings = field(default_factory=RunConfig)
-
-    @classmethod
-    def defaults(cls, args: Sequence[str]) -> dict[str, Any]:
-        """The settings in the first argument that ends in .toml."""
-        files = [given for given in args if given.endswith(".toml")]
-        if not files:
-            raise UsageError("give a config, a file that ends in .toml")
-        return {"settings": load_config(Path(files[0]))}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run(FromFile):
-    """Run every stage of a config; flags override the file."""
-
-    from_stage: FromStage = None
-    """Do this stage and all after it again."""
-
-    def run(self) -> Path:
-        """Run every stage."""
-        return Demo(out=self.out, from_stage=self.from_stage, settings=self.settings).run()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(FromFile):
-    """Train the SAEs of a config and save them in sae-lens' format."""
-
-    def run(self) -> Path:
-        """Run up to the SAEs."""
-        return _run_until("saes", self.settings, self.out)
+from emosae.verbs.command import Command, Out, run_until
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +57,7 @@ class Rank(Command):
             features=self.features,
             selectivity=self.selectivity,
         )
-        return _run_until("selectivity", cfg, self.out)
+        return run_until("selectivity", cfg, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +77,7 @@ class AtlasBuild(Command):
             raise UsageError("atlas build: give at least one run directory")
         is_in_place = len(self.runs) == 1 and self.runs[0].absolute() == self.out.absolute()
         cfg = config_of_run(self.out) if is_in_place else config_of_runs(self.runs)
-        return _run_until("atlas", cfg, self.out)
+        return run_until("atlas", cfg, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +131,7 @@ class ScenarioRun(Command):
         if self.tasks is not None:
             changes["tasks"] = self.tasks.absolute()
         section = self.scenarios.model_copy(update=changes)
-        return _run_until("scenarios", cfg.model_copy(update={"scenarios": section}), self.out)
+        return run_until("scenarios", cfg.model_copy(update={"scenarios": section}), self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,40 +151,6 @@ class ScenarioGrade(Command):
         from emosae.store import Store
 
         return pipeline.grade_answers(self.tasks, self.answers, Store(self.out))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report(Command):
-    """Write the report of a run, doing first what is still missing."""
-
-    run_directory: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Run directory."""
-
-    def run(self) -> Path:
-        """Run up to the report."""
-        from emosae.runs import config_of_run
-
-        return _run_until("report", config_of_run(self.run_directory), self.run_directory)
-
-
-VERBS: dict[str, type[Command]] = {
-    "demo": Demo,
-    "run": Run,
-    "train": Train,
-    "rank": Rank,
-    "atlas build": AtlasBuild,
-    "atlas serve": AtlasServe,
-    "scenario run": ScenarioRun,
-    "scenario grade": ScenarioGrade,
-    "report": Report,
-}
-
-
-def _run_until(stage: StageName, cfg: RunConfig, out: Path) -> Path:
-    from emosae import pipeline
-    from emosae.store import Store
-
-    return pipeline.run_until(cfg, Store(out), stage)
 
 
 def _saes_named(given: Sequence[str]) -> tuple[SaeSpec, ...]:

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from emosae.axes import Resid
 from emosae.errors import UserError
 from emosae.lm import LanguageModel, read_resid
 
@@ -92,33 +91,3 @@ def harvest(
                 raise UserError(f"{hook_name}: residuals of document {index} are not finite; read in float32")
             store[hook_name][starts[index] : starts[index + 1]] = rows.float().cpu()
     return store
-
-
-def shuffled_stream(
-    resid: Resid,
-    batch_size: int,
-    rng: np.random.Generator,
-    *,
-    rows: Int[np.ndarray, " row"] | None = None,
-) -> Iterator[Float[Tensor, "batch d_in"]]:
-    """Endless full batches of rows in random order; each row is used once before any is used again.
-
-    Args:
-        resid: Residuals to draw from.
-        batch_size: Rows in a batch; a batch may reach over the end of an epoch.
-        rng: Source of the order.
-        rows: Which rows may be drawn; all of them if None.
-    """
-    rows = np.arange(len(resid)) if rows is None else rows
-    if len(rows) == 0:
-        raise UserError("there are no residuals to draw from")
-    return _draw_batches(resid, batch_size, rng, rows)
-
-
-def _draw_batches(resid: Tensor, batch_size: int, rng: np.random.Generator, rows: np.ndarray) -> Iterator[Tensor]:
-    waiting = rows[:0]
-    while True:
-        while len(waiting) < batch_size:
-            waiting = np.concatenate([waiting, rng.permutation(rows)])
-        yield resid[torch.from_numpy(waiting[:batch_size])]
-        waiting = waiting[batch_size:]

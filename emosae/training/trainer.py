@@ -1,0 +1,126 @@
+"""sae-lens' trainer with a faster step where there is one, and gradients that are added over processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sae_lens.saes.sae import TrainStepInput, TrainStepOutput
+from sae_lens.training.sae_trainer import SAETrainer
+from torch import Tensor, nn
+
+from emosae.training.sparse_step import SparseOutput, has_sparse_step, sparse_backward
+from emosae.training.top_values import kth_largest
+from emosae.training.world import World
+
+
+class Trainer(SAETrainer[Any, Any]):
+    """A drop-in for `SAETrainer`: same losses, same state, same saved files.
+
+    topk and batchtopk take the closed form of `sparse_step`; the encoder is then held feature by feature in memory,
+    so that its gradient is written row by row. Its shape stays sae-lens', and saving makes it contiguous. The other
+    architectures take sae-lens' own forward pass.
+
+    In a world of several processes each is given its part of the batch. Losses are means over the whole batch,
+    gradients and counts of firings are added over processes, and batchtopk selects over all of them, so every
+    process holds the weights that one process alone would have.
+    """
+
+    def __init__(self, *args: Any, world: World, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._world = world
+        self._is_sparse = has_sparse_step(self.sae)
+        if self._is_sparse:
+            self.sae.W_enc.data = self.sae.W_enc.data.T.contiguous().T
+            for group in self.optimizer.param_groups:
+                group["fused"] = True
+        elif world.size > 1 and hasattr(self.sae, "topk_threshold"):
+            self.sae.activation_fn = _SharedBatchTopK(self.sae.cfg.k, world)
+
+    def _train_step(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
+        sae.train()
+        output = self._sparse_pass(sae, sae_in) if self._is_sparse else self._dense_pass(sae, sae_in)
+        for parameter in sae.parameters():
+            if parameter.grad is not None:
+                parameter.grad = self._world.sum(parameter.grad)
+        torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.lr_scheduler.step()
+        for scheduler in self.coefficient_schedulers.values():
+            scheduler.step()
+        return output
+
+    def _sparse_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
+        with torch.no_grad():
+            found = sparse_backward(sae, sae_in, self.dead_neurons, self._world)
+            self._count_firings(found.fired, len(sae_in))
+            if sae.cfg.architecture() == "batchtopk":
+                self._follow_threshold(sae, found.active.ranked)
+        return _describe(found, sae_in, self._world)
+
+    def _dense_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
+        with self.autocast_if_enabled:
+            before = sae.topk_threshold.clone() if hasattr(sae, "topk_threshold") else None
+            output = sae.training_forward_pass(
+                TrainStepInput(
+                    sae_in=sae_in,
+                    dead_neuron_mask=self.dead_neurons,
+                    coefficients=self.get_coefficients(),
+                    n_training_steps=self.n_training_steps,
+                    is_logging_step=False,
+                )
+            )
+        with torch.no_grad():
+            acts = output.feature_acts.detach()
+            if before is not None:
+                sae.topk_threshold = before
+                self._follow_threshold(sae, acts[acts > 0])
+            self._count_firings(acts.bool().sum(0), len(sae_in))
+        share = 1.0 / self._world.size
+        (output.loss * share).backward()
+        output.loss = self._world.sum(output.loss.detach() * share)
+        return output
+
+    def _follow_threshold(self, sae: Any, firing: Tensor) -> None:
+        """batchtopk's running average of the smallest activation that was selected."""
+        least = firing.min() if len(firing) else firing.new_tensor(torch.inf)
+        least = self._world.smallest(least.double())
+        if least.isfinite():
+            lr = sae.cfg.topk_threshold_lr
+            sae.topk_threshold = (1 - lr) * sae.topk_threshold + lr * least
+
+    def _count_firings(self, fired: Tensor, n_tokens: int) -> None:
+        fired = self._world.sum(fired.float())
+        self.n_forward_passes_since_fired += 1
+        self.n_forward_passes_since_fired[fired > 0] = 0
+        self.act_freq_scores += fired
+        self.n_frac_active_samples += n_tokens * self._world.size
+
+
+def _describe(found: SparseOutput, sae_in: Tensor, world: World) -> TrainStepOutput:
+    active = found.active
+    indices = torch.stack([active.token, active.feature])
+    acts = torch.sparse_coo_tensor(indices, active.ranked, (len(sae_in), len(found.fired)), check_invariants=False)
+    return TrainStepOutput(
+        sae_in=sae_in,
+        sae_out=found.sae_out,
+        feature_acts=acts,
+        hidden_pre=acts,
+        loss=world.sum(found.mse + found.aux),
+        losses={"mse_loss": found.mse * world.size, "auxiliary_reconstruction_loss": found.aux},
+        metrics={},
+    )
+
+
+class _SharedBatchTopK(nn.Module):
+    """sae-lens' BatchTopK over the tokens of all processes."""
+
+    def __init__(self, k: float, world: World) -> None:
+        super().__init__()
+        self.k, self._world = k, world
+
+    def forward(self, x: Tensor) -> Tensor:
+        acts = x.relu()
+        count = int(self.k * acts.shape[:-1].numel() * self._world.size)
+        return acts * (acts >= kth_largest(acts.detach(), count, self._world))

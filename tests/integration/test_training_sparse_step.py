@@ -1,0 +1,93 @@
+"""The closed form against sae-lens' autograd: same losses, same gradients, same weights after many steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from planted import HOOK, planted_resid
+from torch import Tensor
+
+from emosae.training import SaeTrainSpec, World
+from emosae.training.scale import Scaling
+from emosae.training.spec import build_trainer
+
+pytestmark = pytest.mark.integration
+
+D_IN, D_SAE, BATCH = 32, 256, 128
+RESID, _ = planted_resid(4000, D_IN, 64, l0=4.0)
+
+
+def trainers(architecture: str, *, dead_window: int = 1000) -> tuple[Any, Any]:
+    """Ours, and sae-lens' own with the same first weights."""
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    options: dict[str, Any] = {"d_sae": D_SAE, "k": 6, "steps": 100, "batch_size": BATCH, "dead_window": dead_window}
+    spec = SaeTrainSpec(model_name="tiny", hook_name=HOOK, architecture=architecture, lr=1e-3, **options)  # type: ignore[arg-type]
+    scaling = Scaling(RESID.mean(0), 1.7)
+    ours = build_trainer(spec, scaling, World())
+    twin = build_trainer(spec, scaling, World())
+    twin.sae.W_enc.data = twin.sae.W_enc.data.contiguous()
+    theirs = SAETrainer(twin.cfg, twin.sae, iter(()))
+    theirs.activation_scaler.scaling_factor = scaling.factor
+    return ours, theirs
+
+
+def batches(n: int) -> list[Tensor]:
+    order = torch.randperm(len(RESID), generator=torch.Generator().manual_seed(0))
+    return [RESID[order[start * BATCH :][:BATCH]] for start in range(n)]
+
+
+def gradients(trainer: Any, batch: Tensor, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+
+    def keep(*_: object) -> None:
+        found.update({name: p.grad.clone() for name, p in trainer.sae.named_parameters()})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.optimizer, "step", keep)
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
+        trainer.step(batch)
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+@pytest.mark.parametrize("n_dead", [0, 5, 100])
+def test_every_gradient_is_sae_lens_own(architecture: str, n_dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = trainers(architecture)
+    for batch in batches(3):
+        ours.step(batch)
+        theirs.step(batch)
+    for trainer in (ours, theirs):
+        trainer.n_forward_passes_since_fired[:n_dead] = 1e6
+    theirs.sae.load_state_dict(ours.sae.state_dict())
+    expected = gradients(theirs, batches(4)[3], monkeypatch)
+    found = gradients(ours, batches(4)[3], monkeypatch)
+    assert set(found) == {"W_enc", "W_dec", "b_enc", "b_dec"}
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()), msg=name)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_many_steps_give_the_same_loss_weights_and_counts(architecture: str) -> None:
+    ours, theirs = trainers(architecture, dead_window=3)
+    for batch in batches(30):
+        mine, other = ours.step(batch), theirs.step(batch)
+        assert float(mine.loss) == pytest.approx(float(other.loss), rel=1e-4)
+        assert float(mine.losses["mse_loss"]) == pytest.approx(float(other.losses["mse_loss"]), rel=1e-4)
+    assert int(theirs.dead_neurons.sum()) > 0
+    assert torch.equal(ours.act_freq_scores, theirs.act_freq_scores)
+    assert torch.equal(ours.dead_neurons, theirs.dead_neurons)
+    for (name, mine), (_, other) in zip(ours.sae.state_dict().items(), theirs.sae.state_dict().items(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_sae_lens_own_pass_is_taken_where_there_is_no_closed_form() -> None:
+    for architecture in ("standard", "gated", "jumprelu", "matryoshka_batchtopk"):
+        ours, theirs = trainers(architecture)
+        for batch in batches(5):
+            mine, other = ours.step(batch), theirs.step(batch)
+        assert float(mine.loss) == pytest.approx(float(other.loss), rel=1e-6)
+        for name, value in theirs.sae.state_dict().items():
+            torch.testing.assert_close(ours.sae.state_dict()[name], value, rtol=1e-6, atol=1e-7, msg=name)

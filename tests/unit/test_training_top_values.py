@@ -1,0 +1,47 @@
+"""The two-level search finds what torch.topk finds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emosae.training.top_values import kth_largest, top_overall, top_per_row
+from emosae.training.world import World
+
+
+def matrix(n_rows: int, n_columns: int, seed: int, *, ties: bool) -> torch.Tensor:
+    values = torch.randn(n_rows, n_columns, generator=torch.Generator().manual_seed(seed))
+    return values.round() if ties else values
+
+
+@given(st.integers(0, 10_000), st.sampled_from([32, 256, 1024, 1000]), st.integers(1, 12), st.booleans())
+def test_the_largest_of_each_row_are_torchs(seed: int, n_columns: int, k: int, ties: bool) -> None:
+    values = matrix(5, n_columns, seed, ties=ties)
+    found, columns = top_per_row(values, k)
+    assert torch.equal(found.sort().values, values.topk(k).values.sort().values)
+    assert torch.equal(values.gather(1, columns), found)
+    assert all(len(set(row)) == k for row in columns.tolist())
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.booleans())
+def test_the_largest_overall_are_torchs_and_come_in_order(seed: int, count: int, ties: bool) -> None:
+    values = matrix(16, 256, seed, ties=ties)
+    found, positions = top_overall(values, count)
+    assert torch.equal(found.sort().values, values.flatten().topk(count).values.sort().values)
+    assert torch.equal(values.flatten()[positions], found)
+    assert (positions.diff() > 0).all()
+
+
+def test_the_kth_largest_of_one_process_is_torchs() -> None:
+    values = matrix(16, 256, 3, ties=False)
+    for count in (1, 7, 4096):
+        assert kth_largest(values, count, World()) == values.flatten().topk(count).values[-1]
+
+
+@pytest.mark.parametrize("special", [torch.inf, -torch.inf])
+def test_infinities_are_ranked_like_any_value(special: float) -> None:
+    values = matrix(3, 1024, 0, ties=False)
+    values[1, 40] = special
+    assert torch.equal(top_per_row(values, 4)[0].sort().values, values.topk(4).values.sort().values)
