@@ -9,17 +9,19 @@ from sae_lens.saes.sae import TrainStepInput, TrainStepOutput
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor, nn
 
-from emosae.training.sparse_step import SparseOutput, has_sparse_step, sparse_backward
+from emosae.training.relu_step import fires_rarely, has_relu_step, relu_backward
+from emosae.training.sparse_step import SparseOutput
 from emosae.training.top_values import kth_largest
+from emosae.training.topk_step import has_topk_step, topk_backward
 from emosae.training.world import World
 
 
 class Trainer(SAETrainer[Any, Any]):
     """A drop-in for `SAETrainer`: same losses, same state, same saved files.
 
-    topk and batchtopk take the closed form of `sparse_step`; the encoder is then held feature by feature in memory,
-    so that its gradient is written row by row. Its shape stays sae-lens', and saving makes it contiguous. The other
-    architectures take sae-lens' own forward pass.
+    topk and batchtopk take a closed form, standard and jumprelu do for as long as few features fire; the encoder is
+    then held feature by feature in memory, so that its gradient is written row by row. Its shape stays sae-lens', and
+    saving makes it contiguous. Everything else takes sae-lens' own forward pass.
 
     In a world of several processes each is given its part of the batch. Losses are means over the whole batch,
     gradients and counts of firings are added over processes, and batchtopk selects over all of them, so every
@@ -29,8 +31,8 @@ class Trainer(SAETrainer[Any, Any]):
     def __init__(self, *args: Any, world: World, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._world = world
-        self._is_sparse = has_sparse_step(self.sae)
-        if self._is_sparse:
+        self._is_topk, self._is_relu = has_topk_step(self.sae), has_relu_step(self.sae)
+        if self._is_topk or self._is_relu:
             self.sae.W_enc.data = self.sae.W_enc.data.T.contiguous().T
             for group in self.optimizer.param_groups:
                 group["fused"] = True
@@ -39,7 +41,7 @@ class Trainer(SAETrainer[Any, Any]):
 
     def _train_step(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
         sae.train()
-        output = self._sparse_pass(sae, sae_in) if self._is_sparse else self._dense_pass(sae, sae_in)
+        output = self._sparse_pass(sae, sae_in) or self._dense_pass(sae, sae_in)
         for parameter in sae.parameters():
             if parameter.grad is not None:
                 parameter.grad = self._world.sum(parameter.grad)
@@ -51,12 +53,18 @@ class Trainer(SAETrainer[Any, Any]):
             scheduler.step()
         return output
 
-    def _sparse_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
-        with torch.no_grad():
-            found = sparse_backward(sae, sae_in, self.dead_neurons, self._world)
-            self._count_firings(found.fired, len(sae_in))
-            if sae.cfg.architecture() == "batchtopk":
-                self._follow_threshold(sae, found.active.ranked)
+    @torch.no_grad()
+    def _sparse_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput | None:
+        """A step in closed form, or nothing where there is none or it would be the slower one."""
+        if self._is_topk:
+            found = topk_backward(sae, sae_in, self.dead_neurons, self._world)
+            if hasattr(sae, "topk_threshold"):
+                self._follow_threshold(sae, found.acts)
+        elif self._is_relu and fires_rarely(sae, sae_in):
+            found = relu_backward(sae, sae_in, self.get_coefficients(), self._world)
+        else:
+            return None
+        self._count_firings(found.fired, len(sae_in))
         return _describe(found, sae_in, self._world)
 
     def _dense_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:
@@ -99,16 +107,17 @@ class Trainer(SAETrainer[Any, Any]):
 
 
 def _describe(found: SparseOutput, sae_in: Tensor, world: World) -> TrainStepOutput:
-    active = found.active
-    indices = torch.stack([active.token, active.feature])
-    acts = torch.sparse_coo_tensor(indices, active.ranked, (len(sae_in), len(found.fired)), check_invariants=False)
+    indices = torch.stack([found.firings.token, found.firings.feature])
+    shape = (found.firings.n_tokens, found.firings.d_sae)
+    acts = torch.sparse_coo_tensor(indices, found.acts, shape, check_invariants=False)
+    total = torch.stack(list(found.losses.values())).sum()
     return TrainStepOutput(
         sae_in=sae_in,
         sae_out=found.sae_out,
         feature_acts=acts,
         hidden_pre=acts,
-        loss=world.sum(found.mse + found.aux),
-        losses={"mse_loss": found.mse * world.size, "auxiliary_reconstruction_loss": found.aux},
+        loss=world.sum(total),
+        losses={name: loss * world.size for name, loss in found.losses.items()},
         metrics={},
     )
 
