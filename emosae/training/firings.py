@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 Pull = Callable[[Tensor], Tensor]
+_SHORT = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Firings:
         self, weighted: tuple[tuple[Float[Tensor, "token d_in"], Float[Tensor, " n"]], ...]
     ) -> list[Float[Tensor, "d_sae d_in"]]:
         """For each feature the sum of some rows of the tokens that it fires on, each firing with its weight."""
-        order = self.feature.argsort(stable=True)
+        order = rising_order(self.feature, self.d_sae)
         tokens, bags = self.token[order], _starts(self.feature[order], self.d_sae)
         return [
             embedding_bag(tokens, rows, bags, mode="sum", per_sample_weights=weights[order])
@@ -65,6 +67,16 @@ class Firings:
     def where(self, kept: Tensor) -> Firings:
         """Only some of them."""
         return Firings(self.token[kept], self.feature[kept], self.n_tokens, self.d_sae)
+
+
+def rising_order(index: Int[Tensor, " n"], size: int) -> Int[Tensor, " n"]:
+    """What puts an index of values below `size` in rising order; equal ones keep their order.
+
+    numpy sorts 16-bit numbers by radix, on a CPU a hundred times as fast as torch sorts 64-bit ones.
+    """
+    if index.device.type == "cpu" and size <= _SHORT:
+        return torch.from_numpy(np.argsort(index.numpy().astype(np.uint16), kind="stable"))
+    return index.argsort(stable=True)
 
 
 def _starts(rising: Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from emosae.training.world import World
 
 GROUP = 32
+SAMPLE = 16
 
 
 def top_per_row(values: Float[Tensor, "row column"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
@@ -30,16 +31,29 @@ def top_per_row(values: Float[Tensor, "row column"], k: int) -> tuple[Float[Tens
 
 
 def top_overall(values: Float[Tensor, "row column"], count: int) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """The `count` largest values of a whole matrix and their flat positions, in rising order of position."""
+    """The `count` largest values of a whole matrix and their flat positions, in no order."""
     flat = values.flatten()
     n_groups = len(flat) // GROUP
     if len(flat) % GROUP or n_groups <= 2 * count:
-        positions = flat.topk(count, sorted=False).indices.sort().values
-        return flat[positions], positions
-    groups = flat.view(n_groups, GROUP).amax(dim=1).topk(count, sorted=False).indices.sort().values
-    found = flat.view(n_groups, GROUP)[groups].flatten().topk(count, sorted=False).indices.sort().values
-    positions = groups[found // GROUP] * GROUP + found % GROUP
-    return flat[positions], positions
+        return _above_a_guess(flat, count, n_columns=values.shape[1])
+    grouped = flat.view(n_groups, GROUP)
+    groups = grouped.amax(dim=1).topk(count, sorted=False).indices
+    found = grouped[groups].flatten().topk(count, sorted=False)
+    return found.values, groups[found.indices // GROUP] * GROUP + found.indices % GROUP
+
+
+def _above_a_guess(flat: Float[Tensor, " cell"], count: int, n_columns: int) -> tuple[Tensor, Tensor]:
+    """Search only what exceeds a bound guessed from the first rows; all of it, should the guess be too high."""
+    sample = flat[: max(1, len(flat) // n_columns // SAMPLE) * n_columns]
+    rank = int(1.5 * count * len(sample) / len(flat)) + 1
+    if rank < len(sample):
+        guess = sample.topk(rank, sorted=False).values.min()
+        positions = (flat > guess).nonzero()[:, 0]
+        if len(positions) >= count:
+            found = flat[positions].topk(count, sorted=False)
+            return found.values, positions[found.indices]
+    found = flat.topk(count, sorted=False)
+    return found.values, found.indices
 
 
 def kth_largest(values: Float[Tensor, "row column"], count: int, world: World) -> Float[Tensor, ""]:

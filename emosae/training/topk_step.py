@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from emosae.training.firings import Firings
+from emosae.training.firings import Firings, rising_order
 from emosae.training.sparse_step import (
     Gradients,
     SparseOutput,
@@ -70,6 +70,8 @@ def _select(ranked: Float[Tensor, "batch d_sae"], sae: Any, world: World) -> tup
     else:
         count = int(sae.cfg.k * n_tokens * world.size)
         values, positions = top_overall(ranked, min(count, ranked.numel()))
+        order = rising_order(positions // d_sae, n_tokens)
+        values, positions = values[order], positions[order]
         token, feature = positions // d_sae, positions % d_sae
         kept = values > 0
         if world.size > 1:

@@ -36,7 +36,7 @@ class Trainer(SAETrainer[Any, Any]):
             self.sae.W_enc.data = self.sae.W_enc.data.T.contiguous().T
             for group in self.optimizer.param_groups:
                 group["fused"] = True
-        elif world.size > 1 and hasattr(self.sae, "topk_threshold"):
+        if world.size > 1 and hasattr(self.sae, "topk_threshold"):
             self.sae.activation_fn = _SharedBatchTopK(self.sae.cfg.k, world)
 
     def _train_step(self, sae: Any, sae_in: Tensor) -> TrainStepOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,32 @@ class World:
         if not distributed.is_available() or not distributed.is_initialized():
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @classmethod
+    def join(cls, device: str = "cpu") -> World:
+        """Meet the other processes that torchrun or srun started beside this one; alone if there are none.
+
+        torchrun tells each its rank; under srun the ranks are Slurm's, and MASTER_ADDR and MASTER_PORT must be set.
+        """
+        from torch import distributed
+
+        for ours, slurms in (("RANK", "SLURM_PROCID"), ("WORLD_SIZE", "SLURM_NTASKS"), ("LOCAL_RANK", "SLURM_LOCALID")):
+            if "MASTER_ADDR" in os.environ and slurms in os.environ:
+                os.environ.setdefault(ours, os.environ[slurms])
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+            is_cuda = torch.device(device).type == "cuda"
+            if is_cuda:
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            distributed.init_process_group("nccl" if is_cuda else "gloo")
+        return cls.current()
+
+    @staticmethod
+    def leave() -> None:
+        """Part from the other processes."""
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
