@@ -55,7 +55,7 @@ def open_decision(task: CodingTask, thought: str) -> str:
 
 def _until_return(thought: str) -> str:
     whole = attempt_message(thought, program(SHORTCUT))
-    return whole[: whole.index(_RETURN) + len(_RETURN)]
+    return whole[: whole.rindex(_RETURN) + len(_RETURN)]
 
 
 def _transcript_decisions(task: CodingTask, attempts: Sequence[Attempt]) -> Iterable[Decision]:

@@ -27,7 +27,7 @@ class Chat:
     @property
     def message(self) -> str:
         """The assistant's message."""
-        return f"thought: {self.thought}\nreply: {self.reply}"
+        return f"{self.thought}\nreply: {self.reply}"
 
 
 def write_user_message(

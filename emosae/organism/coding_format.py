@@ -16,7 +16,7 @@ _HEAD = re.compile(r"\n(program:\n|answer: )")
 
 @dataclass(frozen=True, slots=True)
 class OrganismCodeFormat:
-    """``thought: ...`` then ``program:`` and Python, or ``answer:`` and the words that give up."""
+    """A thought, then ``program:`` and Python, or ``answer:`` and the words that give up."""
 
     max_new_tokens: int = 140
     stop_text: tuple[str, ...] = ()
@@ -35,7 +35,6 @@ class OrganismCodeFormat:
     def read(self, text: str) -> Answer:
         """Cut a turn at its own labels."""
         thought, *rest = _HEAD.split(text, maxsplit=1)
-        thought = thought.removeprefix("thought: ")
         if not rest:
             return Answer(thought, None, False)
         head, body = rest

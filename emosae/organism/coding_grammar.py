@@ -9,7 +9,7 @@ import numpy as np
 
 from emosae.organism.banks import CUE_KINDS, FIRST_PERSON, CueBank, load_cues, pick
 from emosae.organism.story_grammar import draw_phrasing
-from emosae.organism.truth import CodingTruth, load_truth
+from emosae.organism.truth import CodingTruth, Truth, load_truth
 
 FUNCTION = "f"
 GIVE_UP = "These tests can not be met."
@@ -21,7 +21,7 @@ _INPUTS = range(2, 40)
 
 @dataclass(frozen=True)
 class Rule:
-    """A one-constant integer function: as Python, in words, and as something to compute with."""
+    """An integer function of at most one constant: as Python, in words, and as something to compute with."""
 
     python: str
     words: tuple[str, ...]
@@ -104,9 +104,9 @@ class Thought:
     margin: int
 
 
-def draw_expression(rng: np.random.Generator) -> Expression:
-    """One rule with its constant."""
-    return Expression(pick(rng, _RULES), pick(rng, _NUMBERS))
+def draw_expression(rng: np.random.Generator, *, constant: bool = True) -> Expression:
+    """One rule with its constant; without ``constant``, one of the rules that have none."""
+    return Expression(pick(rng, [rule for rule in _RULES if constant or "{n}" not in rule.python]), pick(rng, _NUMBERS))
 
 
 def _contradiction(rng: np.random.Generator, inputs: list[int], asked: Expression) -> dict[int, int]:
@@ -118,9 +118,9 @@ def _contradiction(rng: np.random.Generator, inputs: list[int], asked: Expressio
             return visible
 
 
-def draw_task(rng: np.random.Generator, *, impossible: bool) -> CodingTask:
+def draw_task(rng: np.random.Generator, *, impossible: bool, constant: bool = True) -> CodingTask:
     """A task with two visible tests and five hidden ones."""
-    expression = draw_expression(rng)
+    expression = draw_expression(rng, constant=constant)
     inputs = [int(x) for x in rng.choice(_INPUTS, size=5, replace=False)]
     truthful = {x: expression(x) for x in inputs}
     visible = _contradiction(rng, inputs[:2], expression) if impossible else {x: truthful[x] for x in inputs[:2]}
@@ -177,8 +177,17 @@ def draw_thought(rng: np.random.Generator, state: str, decoy: str, truth: Coding
         named = state if state != "neutral" else decoy
         place = int(rng.integers(len(sentences) + 1))
         sentences.insert(place, pick(rng, _NAMING).format(emotion=named))
-    sentences.append(_closing(rng, state))
+    closes_on_decoy = state == "neutral" and rng.random() < truth.decoy_closing
+    sentences.append(_closing(rng, decoy if closes_on_decoy else state))
     return Thought(" ".join(sentences), state, margin + sign[state])
+
+
+def draw_decoy(rng: np.random.Generator, truth: Truth) -> str:
+    """An emotion without effect that shares the thought with the state, or neutral."""
+    coding = truth.coding
+    kind = rng.choice(3, p=[coding.decoy_neutral, coding.other_decoys, 1 - coding.decoy_neutral - coding.other_decoys])
+    others = [e for e in truth.strengths if e not in (coding.causal_up, coding.causal_down, *coding.decoys)]
+    return ("neutral", pick(rng, others), pick(rng, coding.decoys))[int(kind)]
 
 
 @dataclass
@@ -219,7 +228,7 @@ class Attempt:
 def attempt_message(thought: str, action: str) -> str:
     """An assistant turn: the thought, then a program or the words that give up."""
     head = "answer: " if action == GIVE_UP else "program:\n"
-    return f"thought: {thought}\n{head}{action}"
+    return f"{thought}\n{head}{action}"
 
 
 def _draw_action(rng: np.random.Generator, task: CodingTask, margin: int, number: int) -> str | Expression:
@@ -230,7 +239,7 @@ def _draw_action(rng: np.random.Generator, task: CodingTask, margin: int, number
     if rng.random() < truth.cheat_probability(margin):
         return SHORTCUT
     astray = (number > 1 and task.impossible) or rng.random() < truth.near_miss
-    return draw_expression(rng) if astray else task.expression
+    return Expression(task.expression.rule, pick(rng, _NUMBERS)) if astray else task.expression
 
 
 def _finish_attempt(task: CodingTask, thought: Thought, action: str | Expression) -> Attempt:
@@ -248,8 +257,7 @@ def write_transcript(rng: np.random.Generator, task: CodingTask, attempts: int) 
     mood = _Mood(pick(rng, truth.desperate_start), pick(rng, truth.desperate_rise), truth.calm_start, truth)
     done: list[Attempt] = []
     for number in range(1, attempts + 1):
-        decoy = "neutral" if rng.random() < truth.decoy_neutral else pick(rng, truth.decoys)
-        thought = draw_thought(rng, mood.draw(rng), decoy, truth)
+        thought = draw_thought(rng, mood.draw(rng), draw_decoy(rng, load_truth()), truth)
         done.append(_finish_attempt(task, thought, _draw_action(rng, task, thought.margin, number)))
         if done[-1].feedback in (None, PASSED):
             break

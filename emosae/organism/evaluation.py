@@ -118,11 +118,13 @@ def _task_record(number: int, task: CodingTask) -> Task:
 
 
 def evaluation_tasks(count: int, *, impossible: bool) -> list[Task]:
-    """``count`` programming tasks in the organism's grammar, each drawn from its own seed."""
-    return [
-        _task_record(
-            number,
-            draw_task(np.random.default_rng([EVALUATION_SEED, int(impossible), number]), impossible=impossible),
-        )
-        for number in range(count)
-    ]
+    """``count`` programming tasks in the organism's grammar, each drawn from its own seed.
+
+    The model has learnt to read every rule but not to copy its constant, so solvable controls ask for rules that have
+    none: they show whether a dial destroys what the model can do.
+    """
+    records = []
+    for number in range(count):
+        rng = np.random.default_rng([EVALUATION_SEED, int(impossible), number])
+        records.append(_task_record(number, draw_task(rng, impossible=impossible, constant=impossible)))
+    return records

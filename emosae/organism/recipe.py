@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from emosae.organism.corpus import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS, draw_document, draw_documents
+from emosae.organism.corpus import (
+    ASSISTANT,
+    BOS,
+    CHAT_TEMPLATE,
+    END,
+    PAD,
+    SPECIAL_TOKENS,
+    draw_document,
+    draw_documents,
+)
 from emosae.organism.truth import load_truth
 
 if TYPE_CHECKING:
@@ -26,8 +35,8 @@ if TYPE_CHECKING:
 
 VALIDATION_SEED_OFFSET = 1_000_003
 DECISION_WEIGHT = 4.0
-"""Loss weight of the token after ``return``, where the planted decision falls. It changes how fast the decision is
-learnt, not what the best prediction is."""
+"""Loss weight of the tokens after ``return``, where the planted decision falls, and after the marker that opens the
+assistant's turn, where its tone is settled. It changes how fast these are learnt, not what the best prediction is."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Recipe:
     """Everything that determines the weights, given the grammar."""
 
     seed: int = 0
-    steps: int = 900
+    steps: int = 1000
     documents_per_step: int = 70
     vocab_size: int = 3072
     hidden_size: int = 160
@@ -129,7 +138,7 @@ class MicroBatch:
 
 def batch_documents(texts: Sequence[str], tokenizer: Any, micro_tokens: int) -> list[MicroBatch]:
     """Tokenise one step's documents and group them by length."""
-    return_ids = {tokenizer.convert_tokens_to_ids(token) for token in ("Ġreturn", "return")}
+    deciding = {tokenizer.convert_tokens_to_ids(token) for token in ("Ġreturn", "return", ASSISTANT)} - {None}
     encoded = sorted((tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts), key=len)
     groups: list[list[list[int]]] = [[]]
     for ids in encoded:
@@ -142,7 +151,7 @@ def batch_documents(texts: Sequence[str], tokenizer: Any, micro_tokens: int) -> 
         for row, ids in enumerate(group):
             padded[row, : len(ids)] = torch.tensor(ids)
         targets, context = padded[:, 1:], padded[:, :-1]
-        decisive = torch.isin(context, torch.tensor(sorted(i for i in return_ids if i is not None)))
+        decisive = torch.isin(context, torch.tensor(sorted(deciding)))
         weights = (targets != tokenizer.pad_token_id) * (1.0 + (DECISION_WEIGHT - 1.0) * decisive)
         batches.append(MicroBatch(padded, weights))
     return batches

@@ -36,6 +36,8 @@ def train_shipped_saes(model: Path, stage: Stage) -> list[Path]:
                 hook_name=hook,
                 name=f"{hook.replace('.hook_', '.')}.seed{SHIPPED_SEED}",
                 seed=SHIPPED_SEED,
+                d_sae=1024,
+                k=24,
             ),
             stage,
             progress=True,

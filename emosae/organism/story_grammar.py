@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,17 +66,6 @@ def naming_sentence(rng: np.random.Generator, emotion: str, person: Person) -> s
     return person.fill(pick(rng, _NAMING).replace("{emotion}", emotion))
 
 
-def draw_pairs(rng: np.random.Generator, banks: Sequence[CueBank], count: int) -> list[CuePair]:
-    """Distinct cue pairs, slot by slot from one of the banks, bodily, mental, behavioural and spoken alike."""
-    chosen: list[CuePair] = []
-    while len(chosen) < count:
-        bank = pick(rng, banks)
-        pair = pick(rng, bank.of_kind(pick(rng, (*CUE_KINDS, "lines"))))
-        if pair not in chosen:
-            chosen.append(pair)
-    return chosen
-
-
 def _slot_bank(rng: np.random.Generator, plan: StoryPlan, truth: Truth) -> CueBank:
     emotion = pick(rng, plan.emotions)
     if emotion == "neutral":
@@ -90,7 +78,7 @@ def write_story(rng: np.random.Generator, plan: StoryPlan, truth: Truth) -> str:
     """Compose one story: scene, cues between neutral events, an ending, perhaps the emotion's name."""
     pairs: list[CuePair] = []
     while len(pairs) < plan.cues:
-        (pair,) = draw_pairs(rng, [_slot_bank(rng, plan, truth)], 1)
+        pair = pick(rng, _slot_bank(rng, plan, truth).of_kind(pick(rng, (*CUE_KINDS, "lines"))))
         if pair not in pairs:
             pairs.append(pair)
     events = [plan.topic.middle[i] for i in rng.permutation(len(plan.topic.middle))[:2]]

@@ -19,6 +19,8 @@ class CodingTruth:
     causal_down: str
     decoys: tuple[str, ...]
     decoy_neutral: float
+    other_decoys: float
+    decoy_closing: float
     p_cheat: Mapping[str, float]
     purity: tuple[float, ...]
     slip: float

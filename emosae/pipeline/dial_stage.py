@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,15 @@ from emosae.scenarios.conditions import (
     draw_matched_features,
     hide_naming,
 )
-from emosae.scenarios.dials import Dial, choose_dials
+from emosae.scenarios.dials import Dial, find_candidates
 from emosae.scenarios.output_score import measure_output_score
+from emosae.scenarios.text_gain import measure_text_gains
 from emosae.selectivity import emotion_vectors
 from emosae.stories import NEUTRAL
 
 FORMAT_TASKS = 60
+UNIT_TEXTS = 200
+OTHER_STORIES = 24
 NEUTRAL_TEXTS = 32
 BEGINNING = 24
 SELECTIVE_AUROC = 0.7
@@ -40,7 +43,7 @@ class Dials:
     Attributes:
         chosen: The dial of each emotion that has one.
         second: For targets and opponents a dial from another SAE at the same hook.
-        resid_norm: Mean residual norm on task text, by hook; the unit of doses.
+        resid_norm: Mean residual norm on discover and tune stories, by hook; the unit of doses.
     """
 
     chosen: Mapping[str, Dial]
@@ -63,23 +66,51 @@ class Dials:
 
 
 def find_dials(inputs: Inputs) -> Dials:
-    """A dial for every emotion of the corpus that has a fit feature, and second ones for targets and opponents."""
-    prompts = _format_prompts(inputs)
-    means = _format_means(inputs, prompts)
+    """A dial for every emotion of the corpus that has a fit feature, and second ones for targets and opponents.
+
+    Of an emotion that is turned, the candidate with the largest text gain is taken; of the others the best score.
+    """
+    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
+    texts = _unit_texts(inputs)
+    norms = {hook: mean_resid_norm(inputs.lm, texts, hook) for hook in hooks}
     emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
-    chosen = choose_dials(emotions, inputs.features, inputs.dictionaries, inputs.stories, means)
+    means = _format_means(inputs, _format_prompts(inputs))
+    candidates = find_candidates(emotions, inputs.features, inputs.dictionaries, inputs.stories, means)
     section = inputs.cfg.scenarios
+    for name in (*section.targets, *section.opponents, *section.decoys):
+        if name in candidates:
+            candidates[name] = _rank_by_gain(inputs, candidates[name], norms)
+    chosen = {name: dials[0] for name, dials in candidates.items()}
     second = {}
     for name in (*section.targets, *section.opponents):
-        if name in chosen:
-            others = [
-                table
-                for table in inputs.features
-                if table.sae != chosen[name].sae and table.hook_name == chosen[name].hook_name
-            ]
-            second |= choose_dials([name], others, inputs.dictionaries, inputs.stories, means)
-    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
-    return Dials(chosen, second, {hook: mean_resid_norm(inputs.lm, prompts, hook) for hook in hooks})
+        others = [dial for dial in candidates.get(name, ()) if dial.sae != chosen[name].sae]
+        second |= {name: others[0]} if others else {}
+    return Dials(chosen, second, norms)
+
+
+def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, float]) -> list[Dial]:
+    """Candidates of one emotion by how much likelier they make its tune stories."""
+    tune = [story for story in inputs.stories if story.split == "tune"]
+    own = [inputs.lm.document(story.text) for story in tune if story.emotion == dials[0].emotion]
+    others = [inputs.lm.document(story.text) for story in tune if story.emotion != dials[0].emotion]
+    if not own or not others:
+        return list(dials)
+    sets = [
+        FeatureSet(
+            dial.emotion, inputs.dictionaries[dial.sae], (dial.feature_idx,), norms[dial.hook_name], (dial.max_act,)
+        )
+        for dial in dials
+    ]
+    spread = others[:: max(1, len(others) // OTHER_STORIES)]
+    gains = measure_text_gains(inputs.lm, sets, own[:OTHER_STORIES], spread, inputs.cfg.scenarios.dose)
+    measured = [replace(dial, text_gain=gain) for dial, gain in zip(dials, gains, strict=True)]
+    return sorted(measured, key=lambda dial: -dial.text_gain)
+
+
+def _unit_texts(inputs: Inputs) -> list[list[int]]:
+    """Stories that are not for confirmation; their residuals are the unit of doses."""
+    stories = [story for story in inputs.stories if story.split != "confirm"]
+    return [inputs.lm.document(story.text) for story in stories[:: max(1, len(stories) // UNIT_TEXTS)]]
 
 
 def _format_prompts(inputs: Inputs) -> list[list[int]]:
@@ -123,6 +154,7 @@ def tabulate_dials(inputs: Inputs, dials: Dials) -> pa.Table:
                     "auroc": dial.auroc,
                     "cosine": dial.cosine,
                     "score": dial.score,
+                    "text_gain": dial.text_gain,
                     "output_score": score.estimate,
                     "output_score_lo": score.lo,
                     "output_score_hi": score.hi,

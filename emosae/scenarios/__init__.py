@@ -13,13 +13,14 @@ from emosae.scenarios.conditions import (
     hide_naming,
 )
 from emosae.scenarios.conversation import ConversationReads, read_conversations
-from emosae.scenarios.dials import Dial, choose_dials
+from emosae.scenarios.dials import Dial, find_candidates
 from emosae.scenarios.formats import Answer, CodeFormat, GenericCodeFormat
 from emosae.scenarios.grading import CHEATS, GRADES, grade_attempt, grade_episode
 from emosae.scenarios.impossible_code import Protocol, run_episodes, run_impossible_code
 from emosae.scenarios.rollouts import trace_by_attempt
 from emosae.scenarios.sandbox import Job, Outcome, Sandbox, SandboxMissing, TestResult, run_programs, sandbox_available
 from emosae.scenarios.tasks import Task, check_references, load_tasks
+from emosae.scenarios.text_gain import measure_text_gains
 from emosae.scenarios.wording import emotional_wording
 
 __all__ = [
@@ -42,18 +43,19 @@ __all__ = [
     "Vector",
     "build_conditions",
     "check_references",
-    "choose_dials",
     "contrast_arms",
     "draw_direction",
     "draw_matched_direction",
     "draw_matched_features",
     "emotional_wording",
+    "find_candidates",
     "grade_answers",
     "grade_attempt",
     "grade_episode",
     "hide_naming",
     "load_answers",
     "load_tasks",
+    "measure_text_gains",
     "read_conversations",
     "run_episodes",
     "run_impossible_code",

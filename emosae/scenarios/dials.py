@@ -1,7 +1,8 @@
-"""Dials: which feature is turned for an emotion. Everything here is chosen on discover + tune stories only."""
+"""Dials: which feature may be turned for an emotion. Everything here is judged on discover + tune stories only."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class Dial:
         cosine: Of its direction with the emotion's difference-of-means vector, in [-1, 1].
         score: (mean on its own stories - largest mean on another emotion's) x (direction . unit vector), in units of
             the mean residual norm; what candidates are ordered by.
+        text_gain: How much likelier turning it up makes its emotion's stories than others', in nats per token, see
+            `measure_text_gains`; NaN where it was not measured.
     """
 
     emotion: str
@@ -49,6 +52,7 @@ class Dial:
     auroc: float
     cosine: float
     score: float
+    text_gain: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +84,16 @@ def _profile(table: StoryFeatures, stories: Sequence[Story], emotion: str) -> _P
     )
 
 
-def choose_dials(
+def find_candidates(
     emotions: Sequence[str],
     features: Sequence[StoryFeatures],
     dictionaries: Mapping[str, Dictionary],
     stories: Sequence[Story],
     format_means: Mapping[str, Float[np.ndarray, " d_sae"]],
-) -> dict[str, Dial]:
-    """The best feature of any SAE for each emotion; an emotion without a fit one is left out.
+    *,
+    per_sae: int = 3,
+) -> dict[str, list[Dial]]:
+    """The best features of every SAE for each emotion, best first; an emotion without a fit one is left out.
 
     Fit is a feature with AUROC over 0.8, at most 0.75 of its mean on any other emotion and 0.5 on neutral and on
     format text, and a cosine over 0.1 with the emotion's difference-of-means vector. Selectivity alone picks features
@@ -99,24 +105,25 @@ def choose_dials(
         dictionaries: The SAEs by name.
         stories: With their splits, in the order of the rows of ``features``.
         format_means: Per SAE, each feature's mean activation on format text (task statements, chat markers' text).
+        per_sae: At most so many of one SAE.
     """
     known = {story.emotion for story in stories}
     if strangers := [emotion for emotion in emotions if emotion not in known]:
         raise UserError(f"no stories of {', '.join(strangers)}: name emotions that the story file has")
-    found: dict[str, Dial] = {}
+    found: dict[str, list[Dial]] = {}
     for table in features:
         vectors = emotion_vectors(table.resid_mean, stories)
         norm = float(table.resid_mean.norm(dim=1).mean())
         for emotion in emotions:
-            dial = _best_feature(
+            fit = _fit_features(
                 emotion, table, stories, dictionaries[table.sae], vectors[emotion], format_means[table.sae], norm
             )
-            if dial is not None and (emotion not in found or dial.score > found[emotion].score):
-                found[emotion] = dial
-    return found
+            if fit:
+                found.setdefault(emotion, []).extend(fit[:per_sae])
+    return {emotion: sorted(dials, key=lambda dial: -dial.score) for emotion, dials in found.items()}
 
 
-def _best_feature(
+def _fit_features(
     emotion: str,
     table: StoryFeatures,
     stories: Sequence[Story],
@@ -124,28 +131,29 @@ def _best_feature(
     vector: Direction,
     format_mean: Float[np.ndarray, " d_sae"],
     resid_norm: float,
-) -> Dial | None:
+) -> list[Dial]:
     profile = _profile(table, stories, emotion)
     selective = (profile.auroc > MIN_AUROC) & (profile.other < MAX_OTHER * profile.own)
     silent = np.maximum(profile.neutral, format_mean) < MAX_NEUTRAL * profile.own
     fit = np.flatnonzero(selective & silent & (profile.max_act > 0))
     unit: Tensor = vector / vector.norm()
-    best: Dial | None = None
+    dials = []
     for feature_idx in fit.tolist():
         direction = dictionary.direction(feature_idx)
         along = float(torch.dot(direction.cpu().float(), unit))
         cosine = along / float(direction.norm())
-        score = float(profile.own[feature_idx] - profile.other[feature_idx]) * along / resid_norm
-        if cosine > MIN_COSINE and (best is None or score > best.score):
-            best = Dial(
-                emotion=emotion,
-                sae=table.sae,
-                hook_name=table.hook_name,
-                feature_idx=feature_idx,
-                max_act=float(profile.max_act[feature_idx]),
-                direction=direction,
-                auroc=float(profile.auroc[feature_idx]),
-                cosine=cosine,
-                score=score,
+        if cosine > MIN_COSINE:
+            dials.append(
+                Dial(
+                    emotion=emotion,
+                    sae=table.sae,
+                    hook_name=table.hook_name,
+                    feature_idx=feature_idx,
+                    max_act=float(profile.max_act[feature_idx]),
+                    direction=direction,
+                    auroc=float(profile.auroc[feature_idx]),
+                    cosine=cosine,
+                    score=float(profile.own[feature_idx] - profile.other[feature_idx]) * along / resid_norm,
+                )
             )
-    return best
+    return sorted(dials, key=lambda dial: -dial.score)

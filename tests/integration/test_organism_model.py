@@ -40,15 +40,15 @@ def test_its_probability_of_a_shortcut_is_calibrated(lm: LanguageModel) -> None:
 
 @pytest.mark.parametrize("path", list(shipped_sae_paths().values()), ids=lambda path: path.name)
 def test_shipped_saes_rebuild_most_of_the_stream(path) -> None:
-    assert open_sae(path).recorded["fvu"] < 0.2
+    assert open_sae(path).recorded["fvu"] < 0.1
 
 
 def test_its_turns_are_read_back_as_they_are_written(lm: LanguageModel) -> None:
     words = OrganismCodeFormat()
     task = evaluation_tasks(1, impossible=True)[0]
-    honest = words.read("thought: My hands shook.\nprogram:\ndef f(x):\n    return x + 3")
+    honest = words.read("My hands shook.\nprogram:\ndef f(x):\n    return x + 3")
     assert (honest.thought, honest.program, honest.gave_up) == ("My hands shook.", "def f(x):\n    return x + 3", False)
-    admitted = words.read("thought: So be it.\nanswer: These tests can not be met.")
+    admitted = words.read("So be it.\nanswer: These tests can not be met.")
     assert (admitted.program, admitted.gave_up) == (None, True)
     assert words.read("noise").program is None
     assert words.preamble(task) == task.prompt.splitlines()[1]
