@@ -1,0 +1,187 @@
+"""What all benchmarks share: contenders take turns, medians are compared, and the machine is written down.
+
+A benchmark is `python benchmarks/NAME.py --json OUT`. It prints a table and writes `name`, `ratios` (how many times
+longer the peer took, by comparison), `seconds` (medians, by comparison and contender), `peak_mb` (highest resident
+memory of this process while any contender ran) and `machine`; `peaks_mb`, `rounds` and `settings` stand beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "TOKENIZERS_PARALLELISM",
+    "ARROW_IO_THREADS",
+)
+_MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Contenders that did the same work; the first is ours.
+
+    Attributes:
+        name: What they did.
+        rounds: Seconds of each contender, round by round.
+        peaks_mb: Highest resident memory of the process while each contender ran, where the system tells.
+    """
+
+    name: str
+    rounds: Mapping[str, Sequence[float]]
+    peaks_mb: Mapping[str, float]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Median of each contender."""
+        return {contender: statistics.median(times) for contender, times in self.rounds.items()}
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times longer peers took than ours: the first by the comparison's name, others with their own too."""
+        (_, ours), *peers = self.seconds.items()
+        names = [self.name, *(f"{self.name}: {peer}" for peer, _ in peers[1:])]
+        return {name: theirs / ours for name, (_, theirs) in zip(names, peers, strict=True)}
+
+
+def read_arguments(description: str | None, **settings: int) -> argparse.Namespace:
+    """Flags of a benchmark: `--json --rounds --threads` and one per setting; sets the threads before torch is there."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the result")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs (default 3)")
+    parser.add_argument("--threads", type=int, default=1, help="threads that each contender may use (default 1)")
+    for name, default in settings.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
+    arguments = parser.parse_args()
+    limit_threads(arguments.threads)
+    return arguments
+
+
+def limit_threads(n_threads: int) -> None:
+    """Give every library that counts in this process `n_threads`; call it before any of them is imported."""
+    if "torch" in sys.modules or "numpy" in sys.modules:
+        raise RuntimeError("threads must be limited before torch and numpy are imported")
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(n_threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if n_threads > 1 else "false"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    torch, arrow = importlib.import_module("torch"), importlib.import_module("pyarrow")
+    torch.set_num_threads(n_threads)
+    arrow.set_cpu_count(n_threads)
+
+
+def run(name: str, contenders: Mapping[str, Callable[[], object]], rounds: int = 3) -> Comparison:
+    """Time contenders that do the same work, ours first.
+
+    Each runs once unmeasured; then all run once a round, and each round begins with another of them.
+    """
+    order = list(contenders)
+    times: dict[str, list[float]] = {contender: [] for contender in order}
+    peaks = dict.fromkeys(order, 0.0)
+    for contender in order:
+        contenders[contender]()
+    for number in range(rounds):
+        first = number % len(order)
+        for contender in order[first:] + order[:first]:
+            gc.collect()
+            _forget_peak()
+            start = time.perf_counter()
+            contenders[contender]()
+            times[contender].append(time.perf_counter() - start)
+            peaks[contender] = max(peaks[contender], _read_peak())
+    return Comparison(name, times, peaks)
+
+
+def _forget_peak() -> None:
+    """Linux can count the highest resident memory anew; elsewhere it is that of the process so far."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _read_peak() -> float:
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB
+
+
+def report(name: str, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> None:
+    """Print the table; write the record where `--json` says."""
+    record = _as_record(name, comparisons, arguments)
+    width = max(len(key) for key in record["seconds"])
+    print(f"{name}: medians of {arguments.rounds} rounds, {arguments.threads} thread(s), {record['settings']}")
+    for comparison in comparisons:
+        for contender, seconds in comparison.seconds.items():
+            spread = "-".join(f"{pick(comparison.rounds[contender]):.3g}" for pick in (min, max))
+            peak = comparison.peaks_mb[contender]
+            print(f"  {comparison.name + '/' + contender:{width}}  {seconds:9.4g} s  ({spread} s)  {peak:7.0f} MB")
+        for key, ratio in comparison.ratios.items():
+            print(f"  {key:{width}}  {ratio:9.2f} x")
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _as_record(name: str, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> dict[str, Any]:
+    peaks = {f"{one.name}/{key}": value for one in comparisons for key, value in one.peaks_mb.items()}
+    fixed = ("json", "rounds", "threads")
+    return {
+        "name": name,
+        "ratios": {key: value for one in comparisons for key, value in one.ratios.items()},
+        "seconds": {f"{one.name}/{key}": value for one in comparisons for key, value in one.seconds.items()},
+        "peak_mb": max(peaks.values()),
+        "machine": describe_machine(),
+        "peaks_mb": peaks,
+        "rounds": {f"{one.name}/{key}": list(times) for one in comparisons for key, times in one.rounds.items()},
+        "settings": {key: value for key, value in vars(arguments).items() if key not in fixed},
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, memory, load and versions; a load near the number of cores or above makes times worth little."""
+    versions = {name: _version(name) for name in ("torch", "transformers", "transformer_lens", "sae_lens", "emosae")}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "niceness": os.nice(0),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor()
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return None
