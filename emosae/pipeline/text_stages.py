@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 from emosae.activations import MemoryStream, harvest
 from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
 from emosae.features import check_fidelity, pool_features
+from emosae.features.evaluation import evaluate_saes
 from emosae.pipeline.inputs import Inputs
+from emosae.report.training_page import write_training_page
 from emosae.selectivity import measure_baselines, rank_features
-from emosae.stories import format_stories
+from emosae.stories import Story, format_stories
 from emosae.tracking import Tracker, open_tracker
 from emosae.training import SaeTrainSpec, split_held_out, train_saes
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from emosae.store import Stage
 
 FIDELITY_STORIES = 200
+EVALUATED_PER_EMOTION = 6
+EVALUATED_TEXTS = 150
 
 
 def save_stories(inputs: Inputs, stage: Stage) -> None:
@@ -32,6 +37,7 @@ def make_saes(inputs: Inputs, stage: Stage) -> None:
     """Train what is to be trained off one pass over the text, then measure every SAE on the run's own stories."""
     _train_missing(inputs, stage)
     stage.write_table("saes", _measure_saes(inputs))
+    _show_quality(inputs, stage)
 
 
 def _train_missing(inputs: Inputs, stage: Stage) -> None:
@@ -96,6 +102,37 @@ def _measure_saes(inputs: Inputs) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows)
+
+
+def _show_quality(inputs: Inputs, stage: Stage) -> None:
+    """Evaluate every SAE on some stories, save that beside each, and write a page on all of them.
+
+    Confirm stories are left out, since whoever reads the page may choose SAEs by it.
+    """
+    trained = [sae.name for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain)]
+    stories = _spread_stories(inputs, EVALUATED_PER_EMOTION)
+    documents = [inputs.lm.document(story.text) for story in stories]
+    evaluations = evaluate_saes(
+        inputs.lm,
+        inputs.dictionaries,
+        documents[:: max(1, -(-len(documents) // EVALUATED_TEXTS))],
+        stories,
+        seen=() if inputs.is_organism else trained,
+        batch_tokens=inputs.cfg.features.batch_tokens,
+    )
+    for name, evaluation in evaluations.items():
+        stage.write_json(f"{name}.evaluation", evaluation.to_json())
+    metrics = [record for record in inputs.store.home.read_lines("metrics") if record.get("series") in trained]
+    write_training_page(stage, list(evaluations.values()), metrics)
+
+
+def _spread_stories(inputs: Inputs, per_emotion: int) -> list[Story]:
+    """So many stories of each emotion, and of neutral text, from all over discover and tune."""
+    by_emotion: dict[str, list[Story]] = defaultdict(list)
+    for story in inputs.stories:
+        if story.split != "confirm":
+            by_emotion[story.emotion].append(story)
+    return [story for own in by_emotion.values() for story in own[:: -(-len(own) // per_emotion)]]
 
 
 def _origin(sae: object) -> str:
