@@ -3,16 +3,22 @@
 from emosae.stories.loader import format_stories, load_conversations, load_stories
 from emosae.stories.records import NEUTRAL, SPLITS, Conversation, Message, Story
 from emosae.stories.splits import QUOTA, assign_splits
+from emosae.stories.taxonomy import EmotionWord, Norm, banned_forms, load_norms, load_taxonomy
 
 __all__ = [
     "NEUTRAL",
     "QUOTA",
     "SPLITS",
     "Conversation",
+    "EmotionWord",
     "Message",
+    "Norm",
     "Story",
     "assign_splits",
+    "banned_forms",
     "format_stories",
     "load_conversations",
+    "load_norms",
     "load_stories",
+    "load_taxonomy",
 ]

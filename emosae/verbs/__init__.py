@@ -4,9 +4,11 @@ Flags come from the config by way of tyro, so that they cannot drift. Nothing he
 every `--help` stays under half a second.
 """
 
+from emosae.verbs.cluster import Submit, SubmitCancel, SubmitLogs, SubmitStatus
 from emosae.verbs.command import Command
 from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
+from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -18,6 +20,13 @@ VERBS: dict[str, type[Command]] = {
     "scenario run": ScenarioRun,
     "scenario grade": ScenarioGrade,
     "report": Report,
+    "submit": Submit,
+    "submit status": SubmitStatus,
+    "submit cancel": SubmitCancel,
+    "submit logs": SubmitLogs,
+    "stories check": StoriesCheck,
+    "stories generate": StoriesGenerate,
+    "stories import": StoriesImport,
 }
 
 __all__ = ["VERBS", "Command"]
