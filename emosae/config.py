@@ -9,36 +9,64 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+from emosae.config_cluster import ClusterSection, ClusterStage, Resources
+from emosae.config_saes import (
+    Absolute,
+    Axis,
+    Count,
+    Name,
+    SaeFromRelease,
+    SaeOnDisk,
+    SaeShipped,
+    SaeSpec,
+    SaeToTrain,
+    Section,
+    Seed,
+    SweepSection,
 )
-
 from emosae.errors import UsageError, UserError
+
+__all__ = [
+    "Absolute",
+    "AtlasSection",
+    "Axis",
+    "ClusterSection",
+    "ClusterStage",
+    "Count",
+    "FeaturesSection",
+    "ModelSection",
+    "Name",
+    "Resources",
+    "RunConfig",
+    "SaeFromRelease",
+    "SaeOnDisk",
+    "SaeShipped",
+    "SaeSpec",
+    "SaeToTrain",
+    "ScenariosSection",
+    "Section",
+    "Seed",
+    "SelectivitySection",
+    "StageName",
+    "StoriesSection",
+    "SweepSection",
+    "TrackingSection",
+    "TrainingSection",
+    "explain",
+    "load_config",
+    "parse_config",
+    "shipped_configs",
+]
+
+ModelName = Annotated[str, AfterValidator(lambda name: str(Path(name).absolute()) if Path(name).is_dir() else name)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 StageName = Literal["stories", "saes", "features", "selectivity", "atlas", "scenarios", "report"]
 """The stages of a run, in order; each owns the folder of its name."""
-
-Absolute = Annotated[Path, AfterValidator(Path.absolute)]
-ModelName = Annotated[str, AfterValidator(lambda name: str(Path(name).absolute()) if Path(name).is_dir() else name)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelSection(Section):
@@ -61,59 +89,6 @@ class StoriesSection(Section):
     salt: str = Field(
         default="emosae", description="Orders the topics before they are cut into discover, tune and confirm."
     )
-
-
-class SaeOnDisk(Section):
-    """An SAE in a directory in sae-lens' format."""
-
-    name: Name = Field(description="What tables and pages call it.")
-    path: Absolute = Field(description="The directory.")
-
-
-class SaeFromRelease(Section):
-    """A published SAE that sae-lens knows."""
-
-    name: Name = Field(description="What tables and pages call it.")
-    release: str = Field(description="The release, such as gpt2-small-res-jb.")
-    sae_id: str = Field(description="The SAE in it, such as blocks.8.hook_resid_pre.")
-
-
-class SaeShipped(Section):
-    """An SAE of the organism that comes with the package."""
-
-    name: Name = Field(description="What tables and pages call it.")
-    shipped: str = Field(description="Its name in the package.")
-
-
-class SaeToTrain(Section):
-    """An SAE that the run trains on what the model reads."""
-
-    name: Name = Field(description="What tables and pages call it.")
-    hook_name: str = Field(description="Where it reads the residual stream, such as blocks.3.hook_resid_post.")
-    architecture: Literal["batchtopk", "topk", "jumprelu", "standard", "gated", "matryoshka_batchtopk"] = Field(
-        default="batchtopk", description="The kind of SAE."
-    )
-    d_sae: Count = Field(default=768, description="How many features.")
-    k: Count = Field(default=20, description="How many of them fire on a token (not standard, gated).")
-    steps: Count = Field(default=700, description="Training steps.")
-    batch_size: Count = Field(default=2048, description="Tokens a step.")
-    l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard, gated).")
-    lr: float = Field(default=3e-3, gt=0, description="Learning rate.")
-    seed: Seed = Field(default=0, description="Initial weights; the run's seed decides the order of the data.")
-
-
-def _kind_of_sae(value: Any) -> str:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    return next((kind for kind in ("path", "release", "shipped") if kind in keys), "train")
-
-
-SaeSpec = Annotated[
-    Annotated[SaeOnDisk, Tag("path")]
-    | Annotated[SaeFromRelease, Tag("release")]
-    | Annotated[SaeShipped, Tag("shipped")]
-    | Annotated[SaeToTrain, Tag("train")],
-    Discriminator(_kind_of_sae),
-]
 
 
 class TrainingSection(Section):
@@ -163,9 +138,9 @@ class ScenariosSection(Section):
     n_solvable: Count = Field(default=20, description="Solvable controls, where the organism's own are used.")
     episodes: Count = Field(default=200, description="Episodes per condition.")
     max_attempts: Count = Field(default=3, description="Attempts at a task in an episode.")
-    dose: float = Field(default=0.30, gt=0, description="Added norm over the mean residual norm, at the primary dose.")
+    dose: float = Field(default=0.40, gt=0, description="Added norm over the mean residual norm, at the primary dose.")
     other_doses: tuple[float, ...] = Field(
-        default=(), description="Further doses of targets and opponents, for the dose-response."
+        default=(0.20,), description="Further doses of targets and opponents, for the dose-response."
     )
     targets: tuple[str, ...] = Field(default=("desperate",), description="Emotions expected to raise the behaviour.")
     opponents: tuple[str, ...] = Field(default=("calm",), description="Emotions expected to lower it.")
@@ -212,6 +187,8 @@ class RunConfig(Section):
     atlas: AtlasSection = AtlasSection()
     scenarios: ScenariosSection = ScenariosSection()
     tracking: TrackingSection = TrackingSection()
+    sweep: SweepSection | None = Field(default=None, description="SAEs in all combinations, for `emosae submit`.")
+    cluster: ClusterSection | None = Field(default=None, description="How `emosae submit` asks Slurm for jobs.")
 
     @model_validator(mode="after")
     def _names_tell_saes_apart(self) -> RunConfig:
@@ -287,11 +264,19 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel], list[int | 
         field = section.model_fields.get(str(key))
         if is_tag:
             section = kinds[key]
-        elif field is not None and isinstance(field.default, Section):
-            section = type(field.default)
+        elif field is not None:
+            section = _section_in(field.annotation) or section
         if not is_tag:
             keys.append(key)
     return section, keys
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The section that a field holds, if it holds one, be it optional."""
+    kinds = [
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
+    ]
+    return kinds[0] if kinds else None
 
 
 def _nearest(key: str, section: type[BaseModel]) -> str:

@@ -1,7 +1,7 @@
 """What all tests share: where things are, what may be missing, and that chance is the same every time.
 
-A test says by marker what it needs from the machine (`sandbox`, `browser`, `shared`); without it the test is skipped.
-EMOSAE_REQUIRE names what must be there (`sandbox,browser`): a test that needs it then fails instead of being skipped.
+A test says by marker what it needs from the machine (`sandbox`, `browser`, `slurm`, `shared`); without it the test is
+skipped. EMOSAE_REQUIRE names what must be there (`sandbox,browser,slurm`): a test that needs it then fails instead.
 """
 
 from __future__ import annotations
@@ -47,9 +47,16 @@ def is_sandbox_working() -> bool:
     return subprocess.run(command, check=False, capture_output=True, timeout=20).returncode == 0
 
 
+def is_slurm_here() -> bool:
+    """Whether the programs that make up a Slurm are installed; daemons may lie where only root looks."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    return all(shutil.which(program, path=path) for program in ("munged", "sbatch", "slurmctld", "slurmd", "srun"))
+
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "sandbox": (is_sandbox_working, "bubblewrap (bwrap) is missing or may not make namespaces"),
     "browser": (lambda: shutil.which("chromium") is not None, "chromium is missing"),
+    "slurm": (is_slurm_here, "Slurm is missing (slurmctld, slurmd, sbatch, srun) or munged is"),
     "shared": (lambda: find_shared().is_dir(), "no shared folder beside the checkout; set EMOSAE_SHARED"),
 }
 

@@ -1,0 +1,94 @@
+"""The sections of a config that say which SAEs there are: found, published, shipped or to be trained, one or many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+Absolute = Annotated[Path, AfterValidator(Path.absolute)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SaeOnDisk(Section):
+    """An SAE in a directory in sae-lens' format."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    path: Absolute = Field(description="The directory.")
+
+
+class SaeFromRelease(Section):
+    """A published SAE that sae-lens knows."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    release: str = Field(description="The release, such as gpt2-small-res-jb.")
+    sae_id: str = Field(description="The SAE in it, such as blocks.8.hook_resid_pre.")
+
+
+class SaeShipped(Section):
+    """An SAE of the organism that comes with the package."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    shipped: str = Field(description="Its name in the package.")
+
+
+class SaeToTrain(Section):
+    """An SAE that the run trains on what the model reads."""
+
+    name: Name = Field(description="What tables and pages call it.")
+    hook_name: str = Field(description="Where it reads the residual stream, such as blocks.3.hook_resid_post.")
+    architecture: Literal["batchtopk", "topk", "jumprelu", "standard", "gated", "matryoshka_batchtopk"] = Field(
+        default="batchtopk", description="The kind of SAE."
+    )
+    d_sae: Count = Field(default=1024, description="How many features.")
+    k: Count = Field(default=24, description="How many of them fire on a token (not standard, gated).")
+    steps: Count = Field(default=700, description="Training steps.")
+    batch_size: Count = Field(default=2048, description="Tokens a step.")
+    l1_coefficient: float = Field(default=2.0, ge=0, description="Weight of the sparsity penalty (standard, gated).")
+    lr: float = Field(default=3e-3, gt=0, description="Learning rate.")
+    seed: Seed = Field(default=0, description="Initial weights; the run's seed decides the order of the data.")
+
+
+def _kind_of_sae(value: Any) -> str:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    return next((kind for kind in ("path", "release", "shipped") if kind in keys), "train")
+
+
+SaeSpec = Annotated[
+    Annotated[SaeOnDisk, Tag("path")]
+    | Annotated[SaeFromRelease, Tag("release")]
+    | Annotated[SaeShipped, Tag("shipped")]
+    | Annotated[SaeToTrain, Tag("train")],
+    Discriminator(_kind_of_sae),
+]
+
+
+Axis = Literal["hooks", "widths", "k", "seeds"]
+
+
+class SweepSection(Section):
+    """SAEs to train in all combinations: an axis without values keeps what each SAE to train says itself."""
+
+    hooks: tuple[str, ...] = Field(default=(), description="Values of hook_name.")
+    widths: tuple[Count, ...] = Field(default=(), description="Values of d_sae.")
+    k: tuple[Count, ...] = Field(default=(), description="Values of k.")
+    seeds: tuple[Seed, ...] = Field(default=(), description="Values of seed.")
+    together: tuple[Axis, ...] = Field(
+        default=(), description="Axes whose SAEs one task trains off one reading of the text; else a task trains one."
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+            raise ValueError(f"given twice: {', '.join(twice)}")
+        return values
