@@ -176,7 +176,7 @@ class RunConfig(Section):
     model: ModelSection = ModelSection()
     stories: StoriesSection = StoriesSection()
     saes: tuple[SaeSpec, ...] = (
-        SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post"),
+        SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post", d_sae=512, k=16, steps=900),
         SaeToTrain(name="resid2", hook_name="blocks.2.hook_resid_post"),
         SaeShipped(name="resid3-seed1", shipped="blocks.3.resid_post.seed1"),
         SaeShipped(name="resid2-seed1", shipped="blocks.2.resid_post.seed1"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 TEXTS = ("verdict", "earned_by", "held_back_by", "nearest_control")
-COUNTS = ("seed_matches", "layer_matches", "n_controls", "n_random_sets")
+COUNTS = ("seed_matches", "layer_matches", "n_controls", "n_random_sets", "dial_size")
 NUMBERS = (
     "auroc_control", "output_score", "output_score_lo", "output_score_hi", "dose", "rate", "rate_lo", "rate_hi",
     "delta", "delta_lo", "delta_hi", "p_behaviour", "p_holm", "coherence", "parse_rate", "kl_neutral", "dose_slope",
@@ -39,8 +39,8 @@ def build_ledger(
 ) -> pa.Table:
     """One row per candidate: its own columns, what other stages say of it (null where nothing does), its verdict.
 
-    What an arm did is evidence for the feature that was its dial, and for no other. A dial that is no candidate gets a
-    row too, so that no evidence is lost.
+    What an arm did is evidence for the features that were its dial, and for no other; `dial_size` says how many were
+    turned together. A dial that is no candidate gets a row too, so that no evidence is lost.
 
     Args:
         candidates: `selectivity/candidates`.
@@ -64,8 +64,9 @@ def build_ledger(
         row.update(matches.get((row["sae"], row["feature_idx"]), {}))
         dial = turned.get((row["sae"], row["feature_idx"], row["emotion"]))
         if dial is not None:
-            row.update({name: dial.get(name) for name in _SCORE})
-            row.update(behaviour.get(row["emotion"], {}))
+            row.update({name: dial.get(name) for name in (*_SCORE, "dial_size")})
+            if dial.get("choice", "first") == "first":
+                row.update(behaviour.get(row["emotion"], {}))
         verdict = judge(row)
         row |= {"verdict": verdict.name, "earned_by": verdict.earned_by, "held_back_by": verdict.held_back_by}
     return _tabulate(rows, candidates)

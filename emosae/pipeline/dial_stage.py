@@ -22,7 +22,7 @@ from emosae.scenarios.conditions import (
     draw_matched_features,
     hide_naming,
 )
-from emosae.scenarios.dials import Dial, find_candidates
+from emosae.scenarios.dials import Dial, find_candidates, with_pairs
 from emosae.scenarios.output_score import measure_output_score
 from emosae.scenarios.text_gain import measure_text_gains
 from emosae.selectivity import emotion_vectors
@@ -42,7 +42,7 @@ class Dials:
 
     Attributes:
         chosen: The dial of each emotion that has one.
-        second: For targets and opponents a dial from another SAE at the same hook.
+        second: For targets and opponents a dial from another SAE.
         resid_norm: Mean residual norm on discover and tune stories, by hook; the unit of doses.
     """
 
@@ -55,9 +55,9 @@ class Dials:
         return FeatureSet(
             name or dial.emotion,
             inputs.dictionaries[dial.sae],
-            (dial.feature_idx,),
+            dial.feature_idx,
             self.resid_norm[dial.hook_name],
-            (dial.max_act,),
+            dial.max_act,
         )
 
     def sets(self, inputs: Inputs, emotions: Sequence[str]) -> list[FeatureSet]:
@@ -68,7 +68,8 @@ class Dials:
 def find_dials(inputs: Inputs) -> Dials:
     """A dial for every emotion of the corpus that has a fit feature, and second ones for targets and opponents.
 
-    Of an emotion that is turned, the candidate with the largest text gain is taken; of the others the best score.
+    Of an emotion that is turned, the candidate or pair of candidates with the largest text gain is taken; of the others
+    the best score.
     """
     hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
     texts = _unit_texts(inputs)
@@ -89,16 +90,15 @@ def find_dials(inputs: Inputs) -> Dials:
 
 
 def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, float]) -> list[Dial]:
-    """Candidates of one emotion by how much likelier they make its tune stories."""
+    """Candidates of one emotion, and pairs of them, by how much likelier they make its tune stories."""
     tune = [story for story in inputs.stories if story.split == "tune"]
     own = [inputs.lm.document(story.text) for story in tune if story.emotion == dials[0].emotion]
     others = [inputs.lm.document(story.text) for story in tune if story.emotion != dials[0].emotion]
     if not own or not others:
         return list(dials)
+    dials = with_pairs(dials)
     sets = [
-        FeatureSet(
-            dial.emotion, inputs.dictionaries[dial.sae], (dial.feature_idx,), norms[dial.hook_name], (dial.max_act,)
-        )
+        FeatureSet(dial.emotion, inputs.dictionaries[dial.sae], dial.feature_idx, norms[dial.hook_name], dial.max_act)
         for dial in dials
     ]
     spread = others[:: max(1, len(others) // OTHER_STORIES)]
@@ -138,28 +138,30 @@ def neutral_beginnings(inputs: Inputs) -> list[list[int]]:
 
 
 def tabulate_dials(inputs: Inputs, dials: Dials) -> pa.Table:
-    """A row per dial, with its output score at the primary dose."""
+    """A row per feature of each dial, with the dial's output score at the primary dose.
+
+    `dial_size` is how many features are turned together; what an arm did is then the work of them all.
+    """
     prompts, rows = neutral_beginnings(inputs), []
     for seed, group in (("first", dials.chosen), ("second", dials.second)):
         for dial in group.values():
             score = measure_output_score(inputs.lm, dials.feature_set(inputs, dial), prompts, inputs.cfg.scenarios.dose)
-            rows.append(
-                {
-                    "emotion": dial.emotion,
-                    "choice": seed,
-                    "sae": dial.sae,
-                    "hook_name": dial.hook_name,
-                    "feature_idx": dial.feature_idx,
-                    "max_act": dial.max_act,
-                    "auroc": dial.auroc,
-                    "cosine": dial.cosine,
-                    "score": dial.score,
-                    "text_gain": dial.text_gain,
-                    "output_score": score.estimate,
-                    "output_score_lo": score.lo,
-                    "output_score_hi": score.hi,
-                }
-            )
+            facts = {
+                "emotion": dial.emotion,
+                "choice": seed,
+                "sae": dial.sae,
+                "hook_name": dial.hook_name,
+                "dial_size": len(dial.feature_idx),
+                "auroc": dial.auroc,
+                "cosine": dial.cosine,
+                "score": dial.score,
+                "text_gain": dial.text_gain,
+                "output_score": score.estimate,
+                "output_score_lo": score.lo,
+                "output_score_hi": score.hi,
+            }
+            turned = zip(dial.feature_idx, dial.max_act, strict=True)
+            rows += [{**facts, "feature_idx": feature_idx, "max_act": max_act} for feature_idx, max_act in turned]
     return pa.Table.from_pylist(rows)
 
 
@@ -194,7 +196,7 @@ def _random_sets(inputs: Inputs, dials: Dials, reference: Dial, rng: np.random.G
         np.array([row["fire_rate"] for row in profiles]),
         np.array([float(dictionary.direction(row["feature_idx"]).norm()) for row in profiles]),
         selective,
-        (reference.feature_idx,),
+        reference.feature_idx,
         inputs.cfg.scenarios.random_sets,
         rng,
     )

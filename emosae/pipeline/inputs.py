@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emosae.scenarios import CodeFormat, Task
     from emosae.selectivity import Selectivity
     from emosae.stories import Conversation, Story
+    from emosae.training import World
 
 
 class Inputs:
@@ -27,11 +28,29 @@ class Inputs:
     def __init__(self, cfg: RunConfig, store: Store) -> None:
         self.cfg = cfg
         self.store = store
+        self._has_called = False
 
     @property
     def is_organism(self) -> bool:
         """Whether the run is about the embedded model, whose truth is known."""
         return self.cfg.model.name is None
+
+    @cached_property
+    def world(self) -> World:
+        """The processes that torchrun or srun started for this run; they train SAEs together."""
+        from emosae.training import World
+
+        return World.join(self.cfg.model.device)
+
+    def call_helpers(self) -> None:
+        """Tell the other processes, which wait for it, that SAEs are to be trained now."""
+        self._has_called = True
+        self.world.any(True)
+
+    def dismiss_helpers(self) -> None:
+        """Tell them that nothing was left to train, if they still wait."""
+        if not self._has_called:
+            self.world.any(False)
 
     @cached_property
     def lm(self) -> LanguageModel:

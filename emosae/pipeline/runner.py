@@ -36,6 +36,8 @@ def run(cfg: RunConfig, store: Store, *, first: StageName | None = None) -> Path
 def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName | None = None) -> Path:
     """Run the stages up to ``last`` and return that one's folder; those from ``first`` on are done again.
 
+    Of several processes that torchrun started, the first runs the stages and the others help it to train SAEs.
+
     Raises:
         UsageError: ``first`` comes after ``last``.
     """
@@ -43,6 +45,8 @@ def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName
     if first is not None and first not in wanted:
         raise UsageError(f"--from {first}: comes after {last}, the last stage of this verb")
     inputs = Inputs(cfg, store)
+    if not inputs.world.is_first:
+        return _help(inputs, last)
     store.update_manifest(
         config=json.loads(cfg.model_dump_json()),
         model=inputs.describe_model(),
@@ -54,7 +58,17 @@ def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName
         again = first is not None and STAGES.index(name) >= STAGES.index(first)
         input_hash = _hash_inputs(name, inputs, input_hash)
         _run_stage(name, inputs, input_hash, again=again, place=f"{number}/{len(wanted)}")
+    inputs.dismiss_helpers()
     return store.root / last
+
+
+def _help(inputs: Inputs, last: StageName) -> Path:
+    """Wait until the first process trains SAEs, if it does, and train with it."""
+    from emosae.pipeline.text_stages import train_missing
+
+    if inputs.world.any(False):
+        train_missing(inputs, inputs.store.stage("saes"))
+    return inputs.store.root / last
 
 
 def _run_stage(name: StageName, inputs: Inputs, input_hash: str, *, again: bool, place: str) -> None:

@@ -35,14 +35,19 @@ def save_stories(inputs: Inputs, stage: Stage) -> None:
 
 def make_saes(inputs: Inputs, stage: Stage) -> None:
     """Train what is to be trained off one pass over the text, then measure every SAE on the run's own stories."""
-    _train_missing(inputs, stage)
+    inputs.call_helpers()
+    train_missing(inputs, stage)
     stage.write_table("saes", _measure_saes(inputs))
     _show_quality(inputs, stage)
 
 
-def _train_missing(inputs: Inputs, stage: Stage) -> None:
-    """Train the SAEs that are not there yet off one harvest, those of one batch size off one stream."""
+def train_missing(inputs: Inputs, stage: Stage) -> None:
+    """Train the SAEs that are not there yet off one harvest, those of one batch size off one stream.
+
+    All processes of a data-parallel run call it; the first of them writes.
+    """
     specs = [_spec(inputs, sae) for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain) and not stage.has(sae.name)]
+    inputs.world.wait()
     if not specs:
         return
     hooks = sorted({spec.hook_name for spec in specs})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,15 +27,14 @@ MIN_COSINE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Dial:
-    """One feature that stands for an emotion, and what it was chosen by.
+    """One feature that stands for an emotion, or several of one SAE, and what it was chosen by.
 
     Attributes:
         emotion: What the dial is called.
         sae: Name of the dictionary.
         hook_name: Where it reads and writes.
-        feature_idx: The feature.
-        max_act: Its strongest activation on any discover or tune story; doses are multiples of it.
-        direction: What one unit of it adds to the residual stream.
+        feature_idx: The features; auroc, cosine and score are those of the first.
+        max_act: The strongest activation of each on any discover or tune story; doses are multiples of it.
         auroc: One-vs-rest on discover + tune, 0.5 is chance.
         cosine: Of its direction with the emotion's difference-of-means vector, in [-1, 1].
         score: (mean on its own stories - largest mean on another emotion's) x (direction . unit vector), in units of
@@ -46,13 +46,23 @@ class Dial:
     emotion: str
     sae: str
     hook_name: str
-    feature_idx: int
-    max_act: float
-    direction: Direction
+    feature_idx: tuple[int, ...]
+    max_act: tuple[float, ...]
     auroc: float
     cosine: float
     score: float
     text_gain: float = math.nan
+
+    def joined(self, other: Dial) -> Dial:
+        """Both dials' features as one, this one's first; they must be of the same SAE."""
+        features, peaks = self.feature_idx + other.feature_idx, self.max_act + other.max_act
+        return replace(self, feature_idx=features, max_act=peaks, text_gain=math.nan)
+
+
+def with_pairs(dials: Sequence[Dial]) -> list[Dial]:
+    """The dials, and every two of one SAE as one: an SAE may hold one state in two features."""
+    pairs = [a.joined(b) for a, b in itertools.combinations(dials, 2) if a.sae == b.sae]
+    return [*dials, *pairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +158,8 @@ def _fit_features(
                     emotion=emotion,
                     sae=table.sae,
                     hook_name=table.hook_name,
-                    feature_idx=feature_idx,
-                    max_act=float(profile.max_act[feature_idx]),
-                    direction=direction,
+                    feature_idx=(feature_idx,),
+                    max_act=(float(profile.max_act[feature_idx]),),
                     auroc=float(profile.auroc[feature_idx]),
                     cosine=cosine,
                     score=float(profile.own[feature_idx] - profile.other[feature_idx]) * along / resid_norm,

@@ -119,8 +119,12 @@ class Slurm:
                 process.kill()
 
     def _spawn(self, *command: str) -> None:
+        """Start a daemon, which goes when the tests go, should they be killed."""
+        mortal = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         with (self.base / f"{command[0]}.out").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment(), start_new_session=True)
+            process = subprocess.Popen(
+                [*mortal, *command], stdout=log, stderr=log, env=self.environment(), start_new_session=True
+            )
         self._processes.append(process)
 
     def _wait(self, what: str, is_there: Callable[[], bool]) -> None:

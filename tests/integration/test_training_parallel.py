@@ -82,3 +82,30 @@ def test_a_killed_process_ends_the_others_and_all_go_on_from_the_last_checkpoint
     assert (tmp_path / "saes" / "checkpoints" / "step-000000010.json").exists()
     train(tmp_path / "saes", 2)
     compare(tmp_path / "saes", alone)
+
+
+CONFIG = """
+[stories]
+per_emotion = 6
+[training]
+documents = 120
+[[saes]]
+name = "sae"
+hook_name = "blocks.2.hook_resid_post"
+d_sae = 96
+k = 8
+steps = 20
+batch_size = 512
+"""
+
+
+def test_the_train_verb_under_torchrun_gives_the_weights_of_one_process(tmp_path: Path) -> None:
+    (tmp_path / "sae.toml").write_text(CONFIG)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for name, start in (("one", []), ("two", torchrun), ("two", torchrun)):
+        command = [sys.executable, *start, "-m", "emosae", "train", "sae.toml", "--out", name]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert found.returncode == 0, found.stderr[-3000:]
+    one, two = (load_file(tmp_path / name / "saes" / "sae" / "sae_weights.safetensors") for name in ("one", "two"))
+    for key, value in one.items():
+        assert float((two[key] - value).abs().max() / value.abs().max()) < 1e-5, key
