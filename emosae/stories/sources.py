@@ -114,11 +114,14 @@ def _open_cells(file: Path, name: str, delimiter: str, columns: Sequence[str] | 
 
 def _read_cells(file: Path, delimiter: str, quotes: bool) -> Iterator[tuple[int, list[str]]]:
     """The lines of a table that are not empty, each with the number of its last line."""
-    csv.field_size_limit(_LONGEST_CELL)
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-        yield from ((reader.line_num, cells) for cells in reader if cells)
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+            yield from ((reader.line_num, cells) for cells in reader if cells)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _pair(file: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> Row:

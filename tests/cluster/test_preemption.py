@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster.two_nodes import Slurm, look, run_slurm, wait_for, wait_until
+from cluster.two_nodes import Slurm, find_task_process, run_slurm, wait_for, wait_until
 
 from emosae.cli import main
+from emosae.cluster import Journal
 from emosae.files import content_hash
 from emosae.store import Stage
 
@@ -44,13 +46,15 @@ def test_a_preempted_training_goes_on_to_the_same_bits(
     out = tmp_path / "sweep"
     assert main(["submit", str(write_config("preempted")), "--out", str(out)]) == 0
     assert main(["submit", "cancel", str(out), f"rank/{SAE}", "atlas/all"]) == 0
-    wait_until(lambda: (look(out)[TRAIN].step or 0) >= 50, "some steps")
+    run, job = out / "runs" / SAE, Journal.existing(out).latest()[TRAIN].job
+    wait_until((run / "metrics.jsonl").exists, "some steps", every=0.01)
+    process = find_task_process(job)
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)  # or a fast machine would be done before Slurm decides; it sends SIGCONT, too
     make_room(slurm)
-    run = out / "runs" / SAE
     wait_for(out, TRAIN, "waiting")
     [checkpoint] = (run / "saes/checkpoints").glob("step-*.json")
-    stopped = json.loads(checkpoint.read_text())["step"]
-    assert 50 <= stopped < 400
+    assert 50 <= json.loads(checkpoint.read_text())["step"] < 400
     wait_for(out, TRAIN, "finished")
     steps = [record["step"] for record in Stage(run).read_lines("metrics")]
     assert steps == list(range(50, 401, 50))
@@ -66,15 +70,15 @@ def plain_slurm(monkeypatch: pytest.MonkeyPatch):
         yield slurm
 
 
-@pytest.mark.parametrize(("is_preempted", "answer"), [(True, "requeue"), (False, "bypass")])
+@pytest.mark.parametrize(("makes_room", "answer"), [(True, "requeue"), (False, "bypass")])
 def test_sigterm_means_requeue_only_where_the_job_is_preempted(
-    plain_slurm: Slurm, tmp_path: Path, is_preempted: bool, answer: str
+    plain_slurm: Slurm, tmp_path: Path, makes_room: bool, answer: str
 ) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     command = f"srun {sys.executable} {tmp_path / 'sleeper.py'} {tmp_path}"
     job = plain_slurm.run("sbatch", "--parsable", "--partition=low", "--output=/dev/null", f"--wrap={command}").strip()
     wait_until((tmp_path / "ready").exists, "the job", seconds=60)
-    if is_preempted:
+    if makes_room:
         make_room(plain_slurm)
     else:
         plain_slurm.run("scancel", f"--signal={signal.SIGTERM.name}", job)

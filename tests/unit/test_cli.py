@@ -113,7 +113,7 @@ def test_flags_override_the_defaults(pipeline: FakePipeline) -> None:
     [(_, cfg, first, out)] = pipeline.calls
     assert (first, out) == ("atlas", Path("x"))
     assert (cfg.seed, cfg.scenarios.episodes, cfg.scenarios.enabled) == (3, 5, ("conversation",))
-    assert [sae.steps for sae in cfg.saes if isinstance(sae, SaeToTrain)] == [700, 9]
+    assert [sae.steps for sae in cfg.saes if isinstance(sae, SaeToTrain)] == [900, 9]
     assert cfg.scenarios.dose == RunConfig().scenarios.dose
 
 
