@@ -28,7 +28,7 @@ from emosae.cluster.work import answer_preemption
 os.environ["SUBMITIT_EXECUTOR"] = "slurm"
 here = Path(sys.argv[1])
 signal.signal(signal.SIGUSR2, lambda *_: (here / "requeue").touch() or sys.exit(3))
-signal.signal(signal.SIGTERM, lambda *_: (here / "bypass").touch())
+signal.signal(signal.SIGTERM, lambda *_: (here / "bypass").touch() or sys.exit())
 with answer_preemption():
     (here / "ready").touch()
     time.sleep(60)

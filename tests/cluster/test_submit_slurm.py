@@ -47,7 +47,8 @@ def story(slurm: Slurm, write_config: Callable[..., Path], tmp_path: Path) -> St
     job = Journal.existing(out).latest()[f"train/{SEED1}"].job
     wait_until(lambda: find_task_process(job) is not None, "the task's process")
     os.kill(find_task_process(job) or 0, signal.SIGKILL)
-    wait_for(out, f"rank/{SEED0}", "finished")
+    wait_for(out, f"train/{SEED1}", "failed")
+    wait_for(out, f"train/{SEED0}", "finished")
     after_kill = look(out)
     again = submit(cfg, out)
     wait_for(out, "atlas/all", "finished")
@@ -64,13 +65,9 @@ def test_a_killed_task_is_seen_and_submitted_again_alone(story: Story) -> None:
     )
     assert story.first == [train0, train1, rank0, rank1, atlas]
     assert story.accounts == ""
-    assert {name: one.state for name, one in story.after_kill.items()} == {
-        train0: "finished",
-        train1: "failed",
-        rank0: "finished",
-        rank1: "blocked",
-        atlas: "blocked",
-    }
+    seen = {name: one.state for name, one in story.after_kill.items()}
+    assert seen.pop(rank0) in {"waiting", "running"}
+    assert seen == {train0: "finished", train1: "failed", rank1: "blocked", atlas: "blocked"}
     assert story.after_kill[train1].note.startswith("FAILED")
     assert story.again == [train1, rank1, atlas]
     assert set(story.end.values()) == {"finished"}

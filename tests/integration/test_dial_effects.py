@@ -61,8 +61,8 @@ def test_on_shipped_saes_alone_calm_protects_and_the_vectors_move_it_both_ways(t
 def test_the_demo_shows_the_dials_by_the_margins_of_the_study(seed: int, tmp_path: Path) -> None:
     """Seeds of the SAEs that are trained there, of episodes and of controls; the model is the shipped one.
 
-    The study asks for .10 below (desperate down) and .20 above each decoy; seed 0 has .09 and .195, so those two margins
-    are lower here.
+    The study asks for .10 below (desperate down) and .20 above each decoy; seed 0 has .09 and .195, so those two are
+    lower here.
     """
     assert main(["demo", "--seed", str(seed), "--out", str(tmp_path / "run")]) == 0
     arms = rates(tmp_path / "run")

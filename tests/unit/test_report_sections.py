@@ -166,7 +166,7 @@ def test_conversations_say_ranks_and_dose(page: Page) -> None:
     section = find_section(page, "conversations")
     assert "the expected emotion comes first for 9 of 9 kinds" in section.finding
     assert re.search(
-        r"rank correlation of afraid with the dose is 0\.9\d \[0\.\d+, 0\.\d+\] for medicine", section.finding
+        r"rank correlation of afraid with the dose there is 0\.9\d \[0\.\d+, 0\.\d+\] for medicine", section.finding
     )
     assert len(section.exchanges) == 6 + 3 + 3
 

@@ -49,26 +49,30 @@ def dose_emotion(reads: Sequence[Row]) -> str:
 
 
 def _say_ranks(data: ReportData) -> str:
-    ranks = [row for row in read_rows(data.ranks) if row["place"] == OPENING and row["rank"] is not None]
+    ranked = [row for row in read_rows(data.ranks) if row["rank"] is not None]
+    ranks = [row for row in ranked if row["place"] == OPENING]
     if not ranks:
         return "None of the expected emotions has a feature to read"
-    first = [row for row in ranks if row["rank"] == 1]
+    first, later = (sum(row["rank"] == 1 for row in ranked if row["place"] == place) for place in (OPENING, REPLY))
     missed = [f"{row['kind']} ({row['first']} before {row['expected']})" for row in ranks if row["rank"] != 1]
     opening = (
-        f"As the assistant's turn opens, the expected emotion comes first for {len(first)} of "
+        f"As the assistant's turn opens, the expected emotion comes first for {first} of "
         f"{say_count(len(ranks), 'kind')} of conversation"
     )
-    return f"{opening}, not for {join_words(missed)}" if missed and len(missed) <= 4 else opening
+    if missed and len(missed) <= 4:
+        opening = f"{opening}, not for {join_words(missed)}"
+    return f"{opening}; over the reply it comes first for {later}"
 
 
 def _say_dose(data: ReportData, emotion: str) -> str:
-    rows = [row for row in read_rows(data.doses) if row["emotion"] == emotion and row["place"] == OPENING]
+    rows = [row for row in read_rows(data.doses) if row["emotion"] == emotion]
     rows = [row for row in rows if math.isfinite(read_number(row, "spearman"))]
-    if not rows:
-        return ""
-    rows.sort(key=lambda row: -read_number(row, "spearman"))
-    said = [f"{say_estimate(read_estimate(row, 'spearman'))} for {row['kind']}" for row in rows]
-    return f"; the rank correlation of {emotion} with the dose is {join_words(said)}"
+    for place, where in ((OPENING, "there"), (REPLY, "over the reply")):
+        here = sorted((row for row in rows if row["place"] == place), key=lambda row: -read_number(row, "spearman"))
+        if here:
+            said = [f"{say_estimate(read_estimate(row, 'spearman'))} for {row['kind']}" for row in here]
+            return f"; the rank correlation of {emotion} with the dose {where} is {join_words(said)}"
+    return ""
 
 
 def _kinds(reads: Sequence[Row]) -> list[Kind]:
