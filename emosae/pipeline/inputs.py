@@ -5,12 +5,15 @@ Where the config names nothing, the embedded organism and its own texts are take
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emosae.config import RunConfig, SaeFromRelease, SaeOnDisk, SaeShipped, SaeSpec, SaeToTrain
 from emosae.errors import UserError
 from emosae.store import Store
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from emosae.features import StoryFeatures
@@ -79,7 +82,16 @@ class Inputs:
             stories = evaluation_stories(salt=section.salt)
         else:
             raise UserError("stories.path: a model other than the organism needs stories; give a JSONL file")
-        return _cap_per_emotion(stories, section.per_emotion)
+        return _cap_per_emotion(self._that_fit(stories), section.per_emotion)
+
+    def _that_fit(self, stories: list[Story]) -> list[Story]:
+        """Without those that are longer than what the model can read at once; what is left out is said."""
+        lm = self.lm
+        kept = [story for story in stories if len(lm.document(story.text)) <= lm.context]
+        if len(kept) < len(stories):
+            said = "%d of %d texts are longer than the %d tokens that the model can read and are left out"
+            _log.warning(said, len(stories) - len(kept), len(stories), lm.context)
+        return kept
 
     @cached_property
     def stories(self) -> list[Story]:

@@ -98,7 +98,13 @@ def _hash_inputs(name: StageName, inputs: Inputs, upstream: str) -> str:
     """Everything that a stage's result depends on: its sections, its files, the model, and the stages before it."""
     cfg = inputs.cfg
     own: Mapping[StageName, Callable[[], list[Any]]] = {
-        "stories": lambda: [cfg.stories.salt, cfg.stories.per_emotion, cfg.stories.path, cfg.stories.neutral],
+        "stories": lambda: [
+            inputs.lm.weight_hash,
+            cfg.stories.salt,
+            cfg.stories.per_emotion,
+            cfg.stories.path,
+            cfg.stories.neutral,
+        ],
         "saes": lambda: [
             inputs.lm.weight_hash,
             cfg.model.model_dump(mode="json"),

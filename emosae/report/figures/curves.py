@@ -157,11 +157,11 @@ def draw_cloud(cloud: Cloud, width: float) -> Figure:
     high = 300.0 if width > 500 else 250.0
     figure = open_figure(width, key + 12 + high + TICKS)
     for at, group in enumerate(groups if key else ()):
-        mark = add_axes(figure, LEFT, 18.0 * at, 14, 18)
+        mark = add_axes(figure, LEFT, 18.0 * at, 14.0, 18.0)
         mark.set_axis_off()
         mark.plot([0.5], [0.5], marker=shapes[group], markersize=6, color=INK["muted"])
         write(figure, LEFT + 20, 18.0 * at + 9, label(group), "muted", size=FONT_PX - 1)
-    axes = add_axes(figure, LEFT, key + 12, width - LEFT - 24, high)
+    axes = add_axes(figure, LEFT, key + 12.0, width - LEFT - 24.0, float(high))
     for point in cloud.points:
         _draw_point(axes, point, shapes[point.group])
     _scale_cloud(axes, [point.x for point in cloud.points if point.x > 0])

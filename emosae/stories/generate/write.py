@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tqdm import tqdm
 
@@ -66,7 +68,17 @@ def write_stories(
         UserError: The endpoint refuses the key or the model, or several calls in a row were given up.
     """
     with open_journal(path) as journal:
-        return asyncio.run(_Writing(journal, cells, emotions, settings).run(model, rng))
+        return _run_apart(_Writing(journal, cells, emotions, settings).run(model, rng))
+
+
+def _run_apart(work: Coroutine[Any, Any, Tally]) -> Tally:
+    """Run to the end; in a thread of its own where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        return worker.submit(asyncio.run, work).result()
 
 
 class _Writing:
