@@ -47,6 +47,18 @@ class PlantedSae:
         return self.W_dec[feature_idx]
 
 
+@dataclass(frozen=True, eq=False)
+class CountingSae(PlantedSae):
+    """Notes the size of every block of activations that is asked of it."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
+        acts = super().encode(resid, feature_idx)
+        self.sizes.append(acts.numel())
+        return acts
+
+
 def planted_sae(
     d_in: int,
     d_sae: int,

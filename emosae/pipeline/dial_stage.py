@@ -50,19 +50,18 @@ class Dials:
     second: Mapping[str, Dial]
     resid_norm: Mapping[str, float]
 
-    def feature_set(self, inputs: Inputs, dial: Dial, name: str = "") -> FeatureSet:
+    def feature_set(self, inputs: Inputs, dial: Dial) -> FeatureSet:
         """The dial as something that an arm can turn."""
-        return FeatureSet(
-            name or dial.emotion,
-            inputs.dictionaries[dial.sae],
-            dial.feature_idx,
-            self.resid_norm[dial.hook_name],
-            dial.max_act,
-        )
+        return _as_feature_set(inputs, dial, self.resid_norm)
 
     def sets(self, inputs: Inputs, emotions: Sequence[str]) -> list[FeatureSet]:
         """Of those emotions that have a dial."""
         return [self.feature_set(inputs, self.chosen[name]) for name in emotions if name in self.chosen]
+
+
+def _as_feature_set(inputs: Inputs, dial: Dial, norms: Mapping[str, float]) -> FeatureSet:
+    dictionary = inputs.dictionaries[dial.sae]
+    return FeatureSet(dial.emotion, dictionary, dial.feature_idx, norms[dial.hook_name], dial.max_act)
 
 
 def find_dials(inputs: Inputs) -> Dials:
@@ -97,10 +96,7 @@ def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, flo
     if not own or not others:
         return list(dials)
     dials = with_pairs(dials)
-    sets = [
-        FeatureSet(dial.emotion, inputs.dictionaries[dial.sae], dial.feature_idx, norms[dial.hook_name], dial.max_act)
-        for dial in dials
-    ]
+    sets = [_as_feature_set(inputs, dial, norms) for dial in dials]
     spread = others[:: max(1, len(others) // OTHER_STORIES)]
     gains = measure_text_gains(inputs.lm, sets, own[:OTHER_STORIES], spread, inputs.cfg.scenarios.dose)
     measured = [replace(dial, text_gain=gain) for dial, gain in zip(dials, gains, strict=True)]

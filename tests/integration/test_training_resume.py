@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -42,11 +43,11 @@ def train(folder: Path, *, stop: Any = None, **options: Any) -> dict[str, str]:
     """Train all of them; ``stop`` is called with each step before it is done."""
     stream = MemoryStream(RESID, 128, seed=3)
     if stop is not None:
-        draw, calls = stream.next_batch, iter(range(-1000, 1000))
         scale_batches = 2 * 2 * (1500 // 128)
+        draw, steps = stream.next_batch, itertools.count(-scale_batches)
 
         def watched(*ranks: int) -> Any:
-            stop(next(calls) + 1000 - scale_batches)
+            stop(next(steps))
             return draw(*ranks)
 
         stream.next_batch = watched  # type: ignore[method-assign]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from planted import HOOK, PlantedSae, planted_lm, planted_resid, planted_sae
+from planted import HOOK, CountingSae, PlantedSae, planted_lm, planted_resid, planted_sae
 from torch import Tensor
 
 from emosae.errors import UserError
@@ -139,16 +139,6 @@ def test_several_dictionaries_and_hooks_are_pooled_in_one_pass(monkeypatch: pyte
     torch.testing.assert_close(pooled["deep"].resid_mean, 2 * pooled["toy"].resid_mean)
     assert pooled["other"].mean.shape == (len(STORIES), 4)
     assert np.array_equal(pooled["toy"].mean.toarray(), pool(STORIES).mean.toarray())
-
-
-@dataclass(frozen=True, eq=False)
-class CountingSae(PlantedSae):
-    sizes: list[int] = field(default_factory=list)
-
-    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
-        acts = super().encode(resid, feature_idx)
-        self.sizes.append(acts.numel())
-        return acts
 
 
 def test_no_dense_block_is_larger_than_allowed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planted import BOS, HOOK, PlantedSae, planted_lm, planted_sae
+from planted import BOS, HOOK, CountingSae, PlantedSae, planted_lm, planted_sae
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -200,16 +200,6 @@ def test_how_the_work_is_cut_changes_nothing(cut: dict[str, int]) -> None:
     by_emotion = whole.pop("fvu_by_emotion"), parts.pop("fvu_by_emotion")
     assert by_emotion[0] == pytest.approx(by_emotion[1])
     assert whole == {key: pytest.approx(value) if isinstance(value, float) else value for key, value in parts.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class CountingSae(PlantedSae):
-    sizes: list[int] = field(default_factory=list)
-
-    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
-        acts = super().encode(resid, feature_idx)
-        self.sizes.append(acts.numel())
-        return acts
 
 
 def test_no_dense_block_is_larger_than_allowed_and_no_token_of_a_document_is_encoded_twice() -> None:

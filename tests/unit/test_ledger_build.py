@@ -60,6 +60,15 @@ def test_only_the_dial_gets_what_its_arm_did(candidates: pa.Table, arms: dict[st
     assert turned[0]["dose"] == 0.3
 
 
+def test_a_second_choice_gets_nothing_of_what_the_first_ones_arm_did(
+    candidates: pa.Table, arms: dict[str, pa.Table]
+) -> None:
+    second = pa.Table.from_pylist([{**DIAL, "choice": "second", "dial_size": 1, "output_score": 0.2}])
+    row = find_row(build_ledger(candidates, dials=second, **arms), **DIAL)
+    assert (row["dial_size"], row["output_score"]) == (1, 0.2)
+    assert row["delta"] is None
+
+
 def test_evidence_climbs_the_ladder(candidates: pa.Table, arms: dict[str, pa.Table]) -> None:
     def verdict(dials: pa.Table | None, **more: pa.Table) -> str:
         return find_row(build_ledger(candidates, dials=dials, **arms, **more), **DIAL)["verdict"]
