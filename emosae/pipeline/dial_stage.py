@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Float
 
 from emosae.interventions import mean_resid_norm
 from emosae.lm import read_resid
@@ -22,7 +23,7 @@ from emosae.scenarios.conditions import (
     draw_matched_features,
     hide_naming,
 )
-from emosae.scenarios.dials import Dial, find_candidates, with_pairs
+from emosae.scenarios.dials import Dial, find_candidates, find_silent, with_pairs
 from emosae.scenarios.output_score import measure_output_score
 from emosae.scenarios.text_gain import measure_text_gains
 from emosae.selectivity import emotion_vectors
@@ -44,11 +45,13 @@ class Dials:
         chosen: The dial of each emotion that has one.
         second: For targets and opponents a dial from another SAE.
         resid_norm: Mean residual norm on discover and tune stories, by hook; the unit of doses.
+        format_mean: Mean activation of every feature on task text, by SAE.
     """
 
     chosen: Mapping[str, Dial]
     second: Mapping[str, Dial]
     resid_norm: Mapping[str, float]
+    format_mean: Mapping[str, Float[np.ndarray, " d_sae"]]
 
     def feature_set(self, inputs: Inputs, dial: Dial) -> FeatureSet:
         """The dial as something that an arm can turn."""
@@ -85,7 +88,7 @@ def find_dials(inputs: Inputs) -> Dials:
     for name in (*section.targets, *section.opponents):
         others = [dial for dial in candidates.get(name, ()) if dial.sae != chosen[name].sae]
         second |= {name: others[0]} if others else {}
-    return Dials(chosen, second, norms)
+    return Dials(chosen, second, norms, means)
 
 
 def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, float]) -> list[Dial]:
@@ -183,15 +186,17 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
 
 
 def _random_sets(inputs: Inputs, dials: Dials, reference: Dial, rng: np.random.Generator) -> list[FeatureSet]:
-    """Features that fire as often as the target's and are selective for no emotion."""
+    """Features that fire as often as the target's, as little on task text, and are selective for no emotion."""
     profiles = [row for row in inputs.selectivity.profiles.to_pylist() if row["sae"] == reference.sae]
     emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
     dictionary = inputs.dictionaries[reference.sae]
     selective = [row["feature_idx"] for row in profiles if max(row[name] for name in emotions) > SELECTIVE_AUROC]
+    table = next(table for table in inputs.features if table.sae == reference.sae)
+    loud = np.flatnonzero(~find_silent(table, inputs.stories, dials.format_mean[reference.sae]))
     sets = draw_matched_features(
         np.array([row["fire_rate"] for row in profiles]),
         np.array([float(dictionary.direction(row["feature_idx"]).norm()) for row in profiles]),
-        selective,
+        {*selective, *loud.tolist()},
         reference.feature_idx,
         inputs.cfg.scenarios.random_sets,
         rng,

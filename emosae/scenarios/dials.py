@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from emosae.axes import Direction
@@ -92,6 +92,19 @@ def _profile(table: StoryFeatures, stories: Sequence[Story], emotion: str) -> _P
         auroc=auroc_all(mean[felt], labels, 2)[:, 1],
         max_act=np.asarray(table.max[rows].max(axis=0).todense()).ravel(),
     )
+
+
+def find_silent(
+    table: StoryFeatures, stories: Sequence[Story], format_mean: Float[np.ndarray, " d_sae"]
+) -> Bool[np.ndarray, " d_sae"]:
+    """Features that neutral and format text leave as silent as a dial must be, by the emotion that each likes best.
+
+    A control that writes the format's own words breaks the text and proves nothing, so controls pass the same filter.
+    """
+    emotions = sorted({story.emotion for story in stories} - {NEUTRAL})
+    profiles = [_profile(table, stories, emotion) for emotion in emotions]
+    own = np.max([profile.own for profile in profiles], axis=0)
+    return np.maximum(profiles[0].neutral, format_mean) < MAX_NEUTRAL * own
 
 
 def find_candidates(
