@@ -26,7 +26,9 @@ from emosae.config_saes import (
     SaeToTrain,
     Section,
     Seed,
+    ShardsSection,
     SweepSection,
+    TrainingSection,
 )
 from emosae.errors import UsageError, UserError
 
@@ -51,6 +53,7 @@ __all__ = [
     "Section",
     "Seed",
     "SelectivitySection",
+    "ShardsSection",
     "StageName",
     "StoriesSection",
     "SweepSection",
@@ -88,14 +91,6 @@ class StoriesSection(Section):
     per_emotion: Count | None = Field(default=None, description="At most so many stories of each emotion.")
     salt: str = Field(
         default="emosae", description="Orders the topics before they are cut into discover, tune and confirm."
-    )
-
-
-class TrainingSection(Section):
-    """The text that SAEs are trained on."""
-
-    documents: Count = Field(
-        default=4000, description="Fresh documents of the organism's text; another model's SAEs train on the stories."
     )
 
 
@@ -176,12 +171,13 @@ class RunConfig(Section):
     model: ModelSection = ModelSection()
     stories: StoriesSection = StoriesSection()
     saes: tuple[SaeSpec, ...] = (
-        SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post", d_sae=512, k=16, steps=900),
+        SaeToTrain(name="resid3", hook_name="blocks.3.hook_resid_post", d_sae=512, k=8, steps=900),
         SaeToTrain(name="resid2", hook_name="blocks.2.hook_resid_post"),
         SaeShipped(name="resid3-seed1", shipped="blocks.3.resid_post.seed1"),
         SaeShipped(name="resid2-seed1", shipped="blocks.2.resid_post.seed1"),
     )
     training: TrainingSection = TrainingSection()
+    shards: ShardsSection = ShardsSection()
     features: FeaturesSection = FeaturesSection()
     selectivity: SelectivitySection = SelectivitySection()
     atlas: AtlasSection = AtlasSection()
@@ -197,6 +193,12 @@ class RunConfig(Section):
             raise ValueError("saes: none given; add one with [[saes]]")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"saes: two of them have the same name: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _given_shards_lie_somewhere(self) -> RunConfig:
+        if self.training.activations == "given" and self.shards.folder is None:
+            raise ValueError('training.activations = "given": where do the shards lie? add shards.folder')
         return self
 
 

@@ -1,4 +1,5 @@
-"""The sections of a config that say which SAEs there are: found, published, shipped or to be trained, one or many."""
+"""The sections of a config that say which SAEs there are (found, published, shipped or to be trained, one or many) and
+what they are trained on."""
 
 from __future__ import annotations
 
@@ -70,6 +71,39 @@ SaeSpec = Annotated[
     | Annotated[SaeToTrain, Tag("train")],
     Discriminator(_kind_of_sae),
 ]
+
+
+class TrainingSection(Section):
+    """The text that SAEs are trained on, and how its residuals come to them."""
+
+    documents: Count = Field(
+        default=4000, description="Fresh documents of the organism's text; another model's SAEs train on the stories."
+    )
+    activations: Literal["memory", "shards", "given"] | None = Field(
+        default=None,
+        description="Residuals held in memory; or written to shards and read from there; or read from shards that are "
+        "in shards.folder already. If none: memory for a run, shards for `emosae submit`.",
+    )
+
+
+class ShardsSection(Section):
+    """Residuals on disk that SAEs are trained off, see training.activations."""
+
+    folder: Absolute | None = Field(
+        default=None,
+        description="Where each set of hooks, texts and settings gets a folder; if none, `shards` in the directory of "
+        "the run or sweep. The very folder of shards that are given.",
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(default="bfloat16", description="Type that is stored.")
+    tasks: Count = Field(
+        default=1, description="Parts that the text is dealt out to; `emosae submit` has each written by its own task."
+    )
+    rows: Count = Field(default=2**17, description="Most tokens in a shard, and how far tokens are mixed.")
+    check_hashes: bool = Field(
+        default=True,
+        description="Whether a training reads all shards once at its start and compares their SHA-256; sizes and "
+        "headers always are.",
+    )
 
 
 Axis = Literal["hooks", "widths", "k", "seeds"]

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -73,21 +74,41 @@ def _is_partial(name: str) -> bool:
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary neighbour of `path`, sync it and rename it into place.
 
-    The file may be read by whom the user lets read new files, which not every writer respects.
+    The file may be read by whom the user lets read new files, which not every writer respects. A disk that is full or
+    may not be written is refused by the file's name, and what lay there before stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)
-        sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    with name_if_refused(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            write(temporary)
+            temporary.chmod(mode)
+            sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):  # where nothing may be written, nothing may be deleted
+                temporary.unlink(missing_ok=True)
+        sync(path.parent)
     return path
+
+
+@contextmanager
+def name_if_refused(path: Path) -> Iterator[None]:
+    """Turn the refusal of a disk that is full, or may not be written, into a line that names what was to be written.
+
+    Raises:
+        UserError: The block met an `OSError`, or safetensors' own error for one.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as refused:
+        reason = getattr(refused, "strerror", None) or " ".join(str(refused).split())
+        mend = "what was finished before is whole; make room there or name another directory, and run again"
+        raise UserError(f"{path}: cannot be written ({reason}); {mend}") from refused
 
 
 def temporary_name(path: Path) -> Path:

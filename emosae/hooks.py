@@ -248,6 +248,15 @@ def _resolve(lm: Hookable, hook_name: str) -> tuple[int, int]:
     return int(match[1]), ("pre", "post").index(match[2])
 
 
+def neighbour_hooks(lm: Hookable, hook_name: str) -> list[str]:
+    """The places one block before and one block after, of the same kind where there is one; one at either end."""
+    layer, site = _resolve(lm, hook_name)
+    last, kind = len(lm.blocks) - 1, ("pre", "post")[site]
+    before = f"blocks.{layer - 1}.hook_resid_{kind}" if layer > 0 else "blocks.0.hook_resid_pre"
+    after = f"blocks.{layer + 1}.hook_resid_{kind}" if layer < last else f"blocks.{last}.hook_resid_post"
+    return [name for name in (before, after) if name != hook_name]
+
+
 def _valid_names(lm: Hookable) -> str:
     last = len(lm.blocks) - 1
     return (

@@ -15,6 +15,7 @@ from torch import Tensor
 from emosae.axes import Direction, FeatureActs, FeatureIdx, Resid
 from emosae.errors import UserError
 from emosae.files import content_hash
+from emosae.releases import load_release, published_quality
 
 RECORD_NAME = "emosae.json"
 BLOCK_ELEMENTS = 2**22
@@ -131,6 +132,11 @@ class SaeLensDictionary:
         return self.sae.cfg.architecture()
 
     @property
+    def prepend_bos(self) -> bool | None:
+        """Whether it was trained on text behind BOS, by its own config; None if that does not say."""
+        return self.sae.cfg.metadata.prepend_bos
+
+    @property
     def weight_hash(self) -> str:
         """SHA-256 of the weights as they are used, names included."""
         weights = sorted(self.sae.state_dict().items())
@@ -187,6 +193,7 @@ def open_sae(
     scale, and weights that are not finite.
     """
     path, is_folder = Path(source), Path(source).is_dir()
+    release, _, sae_id = str(source).partition(":")
     sae = _load(str(source), device, dtype)
     _refuse_unfit(sae, str(source))
     _refuse_nonfinite(sae, str(source))
@@ -198,7 +205,7 @@ def open_sae(
         sae=sae.eval().requires_grad_(False),
         name=name or (path.name if is_folder else str(source)),
         hook_name=hook_name,
-        recorded=_read_record(path) if is_folder else _published_quality(str(source)),
+        recorded=_read_record(path) if is_folder else published_quality(release, sae_id),
     )
 
 
@@ -216,7 +223,7 @@ def _load(source: str, device: str, dtype: str) -> Any:
     try:
         if path.is_dir():
             return SAE.load_from_disk(path, device=device, dtype=dtype)
-        return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
+        return load_release(release, sae_id, device=device, dtype=dtype)
     except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"SAE {source} cannot be loaded: {reason}") from error
@@ -255,19 +262,6 @@ def _read_record(path: Path) -> dict[str, float]:
     record = path / RECORD_NAME
     quality = json.loads(record.read_text(encoding="utf-8"))["quality"] if record.is_file() else {}
     return {key: float(quality[key]) for key in ("fvu", "l0") if key in quality}
-
-
-def _published_quality(source: str) -> dict[str, float]:
-    """What sae-lens' directory of releases says; it writes 1.0 and 0.0 where nothing is known."""
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
-
-    release, _, sae_id = source.partition(":")
-    entry = get_pretrained_saes_directory().get(release)
-    if entry is None:
-        return {}
-    explained, l0 = entry.expected_var_explained.get(sae_id, 1.0), entry.expected_l0.get(sae_id, 0.0)
-    known = {"fvu": 1 - explained} if explained != 1.0 else {}
-    return known | ({"l0": float(l0)} if l0 else {})
 
 
 def encode_blocks(

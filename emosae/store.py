@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from emosae.files import (
     drop_torn_line,
     file_hash,
     files_below,
+    name_if_refused,
     remove_folder,
     sync,
     temporary_name,
@@ -152,26 +154,32 @@ class Stage:
 
     @contextlib.contextmanager
     def write_folder(self, name: str) -> Iterator[Path]:
-        """A folder for a third party's own writer; it replaces `name` once the block ends well."""
+        """A folder for a third party's own writer; it replaces `name` once the block ends well.
+
+        What a kill left half-written of it is deleted first.
+        """
         target = self.file(name)
+        for leftover in target.parent.glob(f".{escape(target.name)}.*{PART_SUFFIX}"):
+            remove_folder(leftover)
         temporary = temporary_name(target)
-        temporary.mkdir(parents=True)
-        try:
-            yield temporary
-            for path in files_below(temporary).values():
-                path.chmod(temporary.stat().st_mode & 0o666)
-                sync(path)
-            remove_folder(target)
-            os.replace(temporary, target)
-        finally:
-            remove_folder(temporary)
-        sync(target.parent)
+        with name_if_refused(target):
+            try:
+                temporary.mkdir(parents=True)
+                yield temporary
+                for path in files_below(temporary).values():
+                    path.chmod(temporary.stat().st_mode & 0o666)
+                    sync(path)
+                remove_folder(target)
+                os.replace(temporary, target)
+            finally:
+                remove_folder(temporary)
+            sync(target.parent)
 
     def append_line(self, name: str, record: Mapping[str, Any]) -> None:
         """Add a line to `<name>.jsonl` and hand it to the system; a line torn by a kill is dropped first."""
         path = self.file(name, ".jsonl")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
+        with name_if_refused(path), path.open("a+b") as file:
             drop_torn_line(file)
             file.write(f"{canonical_json(record)}\n".encode())
 
@@ -262,10 +270,7 @@ class Store:
 
     def _claim(self) -> None:
         if not (self.root / MANIFEST).exists():
-            try:
-                self.update_manifest()
-            except OSError as refused:
-                raise UserError(f"{self.root}: cannot be written ({refused.strerror})") from refused
+            self.update_manifest()
 
 
 def _is_foreign(path: Path) -> bool:

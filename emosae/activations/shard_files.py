@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,12 @@ def _read_manifest(stage: Stage, name: str) -> Shard:
 def refuse_foreign(stage: Stage, shard: Shard, source: ShardSource) -> None:
     """Refuse by name a shard that is of something else: model, revision, hooks, dtype, documents, ..."""
     _refuse_difference(shard.file(stage), shard.source.describe(), source.describe())
+
+
+def refuse_other_source(stage: Stage, source: ShardSource) -> None:
+    """Refuse by name a shard of a folder that is not of `source`, except that it may hold other hooks, too."""
+    for shard in find_shards(stage):
+        refuse_foreign(stage, shard, replace(source, hook_names=shard.source.hook_names))
 
 
 def _refuse_difference(path: Path, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:

@@ -46,6 +46,7 @@ class ShardStream:
         reshuffle: Whether a shard's rows come in a new order in every epoch, rather than as they lie in the file.
         check_hashes: Whether to read every file once, now, and compare its SHA-256. Sizes and headers are always looked
             at.
+        n_held_out: Rows that are never drawn, see `held_out`: the last ones of each shard, in proportion to its size.
 
     Refused by name: shards that are missing, corrupt, truncated or of something else than the others.
     """
@@ -60,13 +61,18 @@ class ShardStream:
         lm: LanguageModel | None = None,
         reshuffle: bool = True,
         check_hashes: bool = True,
+        n_held_out: int = 0,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: it must be above 0")
         self._stage = Stage(folder)
         self._shards = _open_folder(self._stage, lm, hashes=check_hashes)
         self._hook_names = _choose_hooks(self._stage, self._shards[0], hook_names)
-        self._rows = np.array([shard.rows for shard in self._shards])
+        whole = np.array([shard.rows for shard in self._shards])
+        if not 0 <= n_held_out < whole.sum():
+            raise UserError(f"{folder}: {n_held_out} of {whole.sum()} rows cannot be held out")
+        self._held = _share_out(n_held_out, whole)
+        self._rows = whole - self._held
         self._seed, self._reshuffle = seed, reshuffle
         self._shard_order: tuple[int, np.ndarray] = (-1, self._rows)
         self._row_order: tuple[int, int, np.ndarray] = (-1, -1, self._rows)
@@ -86,8 +92,17 @@ class ShardStream:
 
     @property
     def n_rows(self) -> int:
-        """Rows in an epoch."""
+        """Rows in an epoch; those that are held out are not among them."""
         return int(self._rows.sum())
+
+    def held_out(self) -> dict[str, Float[Tensor, "row d_in"]]:
+        """The rows that are never drawn, by hook, as float32; rows lie in random order, so they are a fair sample."""
+        parts = {name: [torch.empty(0, self.d_in)] for name in self._hook_names}
+        for index in np.flatnonzero(self._held):
+            shard = self._open(int(index))
+            for name, taken in parts.items():
+                taken.append(shard[name][int(self._rows[index]) :].float())
+        return {name: torch.cat(taken) for name, taken in parts.items()}
 
     def seek(self, cursor: Cursor) -> None:
         """Go to a place; the batches from there on are the same as ever. Refused: a row beyond the epoch."""
@@ -146,16 +161,25 @@ class ShardStream:
 
     def _map(self, index: int) -> dict[str, Tensor]:
         if self._mapped[0] != index:
-            shard = self._shards[index]
-            with open_shard(self._stage, shard) as file:
-                _read_ahead(shard.file(self._stage))
-                self._mapped = (index, {name: file.get_tensor(name) for name in self._hook_names})
+            tensors = self._open(index)
+            _read_ahead(self._shards[index].file(self._stage))
+            self._mapped = (index, tensors)
         return self._mapped[1]
+
+    def _open(self, index: int) -> dict[str, Tensor]:
+        with open_shard(self._stage, self._shards[index]) as file:
+            return {name: file.get_tensor(name) for name in self._hook_names}
 
     def fingerprint(self) -> str:
         """A hash of the files' hashes, the hooks, seed and sizes; the folder may move."""
-        order = [self._seed, self.batch_size, self._reshuffle]
+        order = [self._seed, self.batch_size, self._reshuffle, self._held.tolist()]
         return content_hash([shard.sha256 for shard in self._shards], sorted(self._hook_names), order)
+
+
+def _share_out(count: int, rows: Int[np.ndarray, " shard"]) -> Int[np.ndarray, " shard"]:
+    """A count dealt out to shards in proportion to their rows, to the last one."""
+    ends = np.cumsum(rows)
+    return np.diff(ends * count // ends[-1], prepend=0)
 
 
 def _open_folder(stage: Stage, lm: LanguageModel | None, *, hashes: bool) -> list[Shard]:

@@ -88,16 +88,15 @@ def write_shards(
     in `dtype`; a folder that holds shards of anything else; a finished shard whose size has changed.
     """
     _refuse_misuse(hook_names, dtype, task, n_tasks, len(documents))
-    source = ShardSource(
-        **describe_model(lm),
-        model_dtype=lm.dtype,
-        hook_names=tuple(dict.fromkeys(hook_names)),
-        dtype=dtype,
-        documents=_hash_documents(documents),
-        seed=seed,
-        rows_per_shard=rows_per_shard,
-        batch_tokens=batch_tokens,
+    source = plan_source(
+        lm,
+        documents,
+        hook_names,
         n_tasks=n_tasks,
+        dtype=dtype,
+        rows_per_shard=rows_per_shard,
+        seed=seed,
+        batch_tokens=batch_tokens,
     )
     plan = _plan_shards(lm, documents, source, task)
     finished = _find_finished(stage, source, task)
@@ -111,6 +110,31 @@ def write_shards(
             else:
                 _save_shard(stage, planned, _read_shard(lm, documents, planned, bar))
     return [stage.file(shard_name(task, planned.number), ".safetensors") for planned in plan]
+
+
+def plan_source(
+    lm: LanguageModel,
+    documents: Sequence[Sequence[int]],
+    hook_names: Sequence[str],
+    *,
+    n_tasks: int = 1,
+    dtype: str = "bfloat16",
+    rows_per_shard: int = ROWS_PER_SHARD,
+    seed: int = 0,
+    batch_tokens: int = 8192,
+) -> ShardSource:
+    """What the shards that `write_shards` writes with the same arguments are of; the model does not read for it."""
+    return ShardSource(
+        **describe_model(lm),
+        model_dtype=lm.dtype,
+        hook_names=tuple(dict.fromkeys(hook_names)),
+        dtype=dtype,
+        documents=_hash_documents(documents),
+        seed=seed,
+        rows_per_shard=rows_per_shard,
+        batch_tokens=batch_tokens,
+        n_tasks=n_tasks,
+    )
 
 
 def _refuse_misuse(hook_names: Sequence[str], dtype: str, task: int, n_tasks: int, n_documents: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +12,7 @@ from typing import Any, get_args
 from emosae.config import Axis, ClusterStage, RunConfig, SaeSpec, SaeToTrain, StageName, SweepSection
 from emosae.errors import UsageError
 from emosae.files import canonical_json, content_hash
+from emosae.pipeline.training_text import hooks_to_train, locate_shards
 
 CLUSTER_STAGES: tuple[ClusterStage, ...] = get_args(ClusterStage)
 RUNS = "runs"
@@ -19,8 +20,13 @@ RUNS = "runs"
 GIVEN = "given"
 """The group of the SAEs that need no training."""
 
-LAST: dict[ClusterStage, StageName] = {"train": "saes", "rank": "selectivity", "atlas": "atlas"}
-"""The last stage of the pipeline that a task does."""
+LAST: dict[ClusterStage, StageName] = {
+    "harvest": "stories",
+    "train": "saes",
+    "rank": "selectivity",
+    "atlas": "atlas",
+}
+"""The last stage of the pipeline that a task does; a harvest then writes shards of what it read."""
 _AXES: dict[Axis, tuple[str, str]] = {
     "hooks": ("hook_name", ""),
     "widths": ("d_sae", "d"),
@@ -37,11 +43,12 @@ class Task:
 
     Attributes:
         stage: Which array it belongs to.
-        group: The SAEs that it is about, as one name.
+        group: The SAEs that it is about, as one name; of a harvest, which part of the text.
         run: Its run directory; a later stage goes on in the same one.
         cfg: What that run is asked to do; an atlas takes its trained SAEs from `sources`.
         needs: Names of the tasks that must be done before.
         sources: Run directories that an atlas is built of.
+        part: Which part of the text a harvest reads, from 0.
     """
 
     stage: ClusterStage
@@ -50,6 +57,7 @@ class Task:
     cfg: RunConfig
     needs: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
+    part: int = 0
 
     @property
     def name(self) -> str:
@@ -62,6 +70,11 @@ class Task:
         return LAST[self.stage]
 
     @property
+    def shards(self) -> Path:
+        """The folder that it writes shards to, if it is a harvest; another task of it writes there, too."""
+        return self.run.parent
+
+    @property
     def steps(self) -> int:
         """Training steps; 0 if it trains nothing."""
         trained = [sae.steps for sae in self.cfg.saes if isinstance(sae, SaeToTrain)]
@@ -71,28 +84,47 @@ class Task:
 def plan_tasks(cfg: RunConfig, out: Path) -> list[Task]:
     """Every task of the sweep in directory `out`, what a task needs before itself.
 
-    A group of SAEs is trained and then ranked in `out/runs/<group>`; the atlas of all of them is built in `out`. Each
-    train task reads the text for itself. Tasks of the stage "harvest", which would read it once for all, belong first
-    in this list, and in the `needs` of the train tasks, once the pipeline can train off shards.
+    The text is read once, at the hooks of all SAEs, by harvest tasks that write shards, unless the config says memory
+    or names shards that are there. A group of SAEs is trained off them and then ranked in `out/runs/<group>`; the
+    atlas of all groups is built in `out`.
     """
     out = out.absolute()
-    shared = _shared_config(cfg, out)
-    train, rank = [], []
     groups = group_saes(cfg)
+    whole, harvest = _plan_harvest(_whole_config(cfg, groups, out), out)
+    train, rank = [], []
     for group, saes in groups.items():
-        task = Task("train", group, out / RUNS / group, shared.model_copy(update={"saes": saes}))
+        own = whole.model_copy(update={"saes": saes})
+        read = tuple(task.name for task in harvest) if hooks_to_train(own) else ()
+        task = Task("train", group, out / RUNS / group, own, read)
         train.append(task)
         rank.append(Task("rank", group, task.run, task.cfg, needs=(task.name,)))
-    whole = shared.model_copy(update={"saes": tuple(sae for saes in groups.values() for sae in saes)})
     needs, sources = tuple(task.name for task in rank), tuple(task.run for task in rank)
-    return [*train, *rank, Task("atlas", "all", out, whole, needs, sources)]
+    return [*harvest, *train, *rank, Task("atlas", "all", out, whole, needs, sources)]
 
 
-def _shared_config(cfg: RunConfig, out: Path) -> RunConfig:
-    """The config of every run of the sweep but for its SAEs; to W&B they are one group."""
+def _whole_config(cfg: RunConfig, groups: Mapping[str, tuple[SaeSpec, ...]], out: Path) -> RunConfig:
+    """The config of a run of all SAEs of the sweep; to W&B its tasks are one group."""
     group = cfg.tracking.group or f"{out.name}-{content_hash(str(out))[:6]}"
     tracking = cfg.tracking.model_copy(update={"group": group})
-    return cfg.model_copy(update={"sweep": None, "cluster": None, "tracking": tracking})
+    saes = tuple(sae for own in groups.values() for sae in own)
+    return cfg.model_copy(update={"sweep": None, "cluster": None, "tracking": tracking, "saes": saes})
+
+
+def _plan_harvest(whole: RunConfig, out: Path) -> tuple[RunConfig, list[Task]]:
+    """The config of runs that train off the sweep's shards, and the tasks that write these; none if none are wanted."""
+    wanted = whole.training.activations or "shards"
+    if wanted != "shards" or not hooks_to_train(whole):
+        return whole, []
+    writes = _with_activations(whole, "shards", whole.shards.folder)
+    folder = locate_shards(writes, out)
+    reads = _with_activations(whole, "given", folder)
+    names = [f"task-{part}" for part in range(whole.shards.tasks)]
+    return reads, [Task("harvest", name, folder / name, reads, part=part) for part, name in enumerate(names)]
+
+
+def _with_activations(cfg: RunConfig, activations: str, folder: Path | None) -> RunConfig:
+    training = cfg.training.model_copy(update={"activations": activations})
+    return cfg.model_copy(update={"training": training, "shards": cfg.shards.model_copy(update={"folder": folder})})
 
 
 def group_saes(cfg: RunConfig) -> dict[str, tuple[SaeSpec, ...]]:

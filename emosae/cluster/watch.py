@@ -27,7 +27,8 @@ class TaskState:
             needs failed; cancelled; new, if it was never submitted.
         note: Why, in Slurm's words or the job's last ones.
         job: The job that was last submitted for it.
-        step: Training steps done, as far as metrics say.
+        step: Training steps done, as far as metrics say; shards finished, of a harvest.
+        steps: How many there will be, as far as is known.
         tokens_per_second: Of the training, when metrics were last written.
     """
 
@@ -36,6 +37,7 @@ class TaskState:
     note: str = ""
     job: str = ""
     step: int | None = None
+    steps: int | None = None
     tokens_per_second: float | None = None
 
 
@@ -48,8 +50,8 @@ def watch_tasks(journal: Journal, run: Run = run_program) -> list[TaskState]:
         (state, note), submission = judged[task.name], latest.get(task.name)
         if state == "failed" and submission is not None:
             note = ": ".join(filter(None, [note, find_last_error(journal, submission)]))
-        step, speed = _read_progress(task) if state != "new" else (None, None)
-        states.append(TaskState(task, state, note, submission.job if submission else "", step, speed))
+        progress = _read_progress(task) if state != "new" else (None, None, None)
+        states.append(TaskState(task, state, note, submission.job if submission else "", *progress))
     return states
 
 
@@ -58,10 +60,12 @@ def judge_tasks(
 ) -> dict[str, tuple[State, str]]:
     """State of each task and why, by its name.
 
-    A task that waits for one that will not finish is blocked, though it may be a while before Slurm says so.
+    A task that waits for one that will not finish is blocked, though it may be a while before Slurm says so. A harvest
+    has finished, too, when all that is trained off its shards has; these may be deleted then.
     """
     latest, cancelled = journal.latest(), journal.cancelled()
     finished = {task.name for task in tasks if is_finished(task, fingerprints[task.name])}
+    finished |= {task.name for task in tasks if task.stage == "harvest" and _readers(task, tasks) <= finished}
     jobs = judge_jobs([latest[task.name] for task in tasks if task.name in latest and task.name not in finished], run)
     judged: dict[str, tuple[State, str]] = {}
     for task in tasks:
@@ -76,18 +80,22 @@ def judge_tasks(
     return judged
 
 
-def _read_progress(task: Task) -> tuple[int | None, float | None]:
-    """Steps that all SAEs of a train task have done and its speed, from the last lines of its metrics."""
-    path = task.run / "metrics.jsonl"
-    if task.stage != "train" or not path.is_file():
-        return None, None
+def _readers(harvest: Task, tasks: Sequence[Task]) -> set[str]:
+    return {task.name for task in tasks if harvest.name in task.needs}
+
+
+def _read_progress(task: Task) -> tuple[int | None, int | None, float | None]:
+    """What of a harvest or a training is done, of how much, and a training's speed; None where it is not known."""
+    if task.stage == "harvest":
+        manifests = sorted(path.name for path in task.shards.glob(f"shard-{task.part}-*.json"))
+        return len(manifests), Stage(task.shards).read_json(manifests[0])["n_shards"] if manifests else None, None
     last = {}
-    for record in Stage(task.run).read_lines("metrics"):
+    for record in Stage(task.run).read_lines("metrics") if task.stage == "train" else ():
         last[record.get("series", "")] = record
     if not last:
-        return None, None
+        return None, None, None
     speeds = [record.get("tokens_per_second") for record in last.values()]
-    return max(record["step"] for record in last.values()), speeds[-1]
+    return max(record["step"] for record in last.values()), task.steps, speeds[-1]
 
 
 def tabulate(states: Sequence[TaskState]) -> str:
@@ -100,6 +108,6 @@ def tabulate(states: Sequence[TaskState]) -> str:
 
 
 def _row(state: TaskState) -> tuple[str, ...]:
-    step = "" if state.step is None else f"{state.step}/{state.task.steps}"
+    step = "" if state.step is None else f"{state.step}/{state.steps or '?'}"
     speed = "" if state.tokens_per_second is None else f"{state.tokens_per_second:,.0f}"
     return (state.task.name, state.state, step, speed, state.job, state.note)

@@ -15,7 +15,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from emosae.cluster.sweep import LAST, Task
+from emosae.config import ClusterStage
 from emosae.files import content_hash
+from emosae.pipeline.training_text import describe_rows, hooks_to_train
 from emosae.store import DONE, Store
 
 if TYPE_CHECKING:
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 
 SECTION = "cluster"
 """Of a run's manifest: which task finished which stage of it."""
+
+_SECTIONS: dict[ClusterStage, tuple[str, ...]] = {
+    "harvest": (),
+    "train": ("saes",),
+    "rank": ("saes", "features", "selectivity"),
+    "atlas": ("saes", "features", "selectivity", "atlas"),
+}
+"""Of the config: what a task depends on besides the text and the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ class Work:
     requeue: bool = True
 
     def __call__(self) -> str:
-        """Run the stages that are not done yet; the folder of the last one."""
+        """Run the stages that are not done yet; the folder of the last one, or of the shards."""
         from emosae import pipeline
         from emosae.runs import config_of_runs
 
@@ -49,8 +59,11 @@ class Work:
         task = self.task
         store = Store(task.run)
         with answer_preemption():
-            cfg = config_of_runs(task.sources) if task.sources else task.cfg
-            folder = pipeline.run_until(cfg, store, task.last)
+            if task.stage == "harvest":
+                folder = pipeline.write_part(task.cfg, store, task.part)
+            else:
+                cfg = config_of_runs(task.sources) if task.sources else task.cfg
+                folder = pipeline.run_until(cfg, store, task.last)
         _note_finished(store, task, self.fingerprint)
         return str(folder)
 
@@ -70,18 +83,16 @@ def hash_task(task: Task) -> str:
     from emosae.pipeline.provenance import describe_software
 
     cfg = task.cfg
-    sections = {"model", "stories", "saes", "training", "seed"}
-    if task.stage != "train":
-        sections |= {"features", "selectivity"}
-    if task.stage == "atlas":
-        sections |= {"atlas"}
-    paths = [cfg.stories.path, cfg.stories.neutral, *(getattr(sae, "path", None) for sae in cfg.saes)]
+    sections = _SECTIONS[task.stage]
+    saes = [getattr(sae, "path", None) for sae in cfg.saes] if "saes" in sections else []
     return content_hash(
         task.stage,
-        cfg.model_dump(mode="json", include=sections),
+        cfg.model_dump(mode="json", include={"model", "stories", "seed", *sections}),
+        describe_rows(cfg),
+        [task.part, hooks_to_train(cfg)] if task.stage == "harvest" else [],
         describe_software()["emosae"],
         _look_at_model(cfg.model.name),
-        *[path for path in paths if path is not None],
+        *[path for path in (cfg.stories.path, cfg.stories.neutral, *saes) if path is not None],
     )
 
 
@@ -95,16 +106,19 @@ def _look_at_model(name: str | None) -> list[Any]:
 
 
 def _note_finished(store: Store, task: Task, fingerprint: str) -> None:
-    """Note in the manifest which task is done, and the hash of the pipeline's stage that it ended with.
+    """Note in the manifest which task is done, the hash of the pipeline's stage that it ended with, and its shards.
 
     Hashes of earlier tasks of the same run are noted again, since this one may have had reason to do their stages anew.
     """
     fingerprints = {name: done["fingerprint"] for name, done in store.read_manifest().get(SECTION, {}).items()}
     fingerprints[task.stage] = fingerprint
-    done = {
+    done: dict[str, dict[str, Any]] = {
         name: {"fingerprint": value, "input_hash": store.stage(LAST[name]).read_json(DONE)["input_hash"]}
         for name, value in fingerprints.items()
     }
+    if task.stage == "harvest":
+        own = sorted(task.shards.glob(f"shard-{task.part}-*"))
+        done[task.stage]["shards"] = {path.name: path.stat().st_size for path in own}
     store.update_manifest(**{SECTION: done})
 
 
@@ -118,7 +132,13 @@ def is_finished(task: Task, fingerprint: str) -> bool:
     if not (folder / DONE).is_file():
         return False
     stage = run.stage(task.last).read_json(DONE)
-    return stage["input_hash"] == done["input_hash"] and all((folder / name).is_file() for name in stage["files"])
+    if stage["input_hash"] != done["input_hash"] or not all((folder / name).is_file() for name in stage["files"]):
+        return False
+    return all(_has_size(task.shards / name, size) for name, size in done.get("shards", {}).items())
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The sentence, run: every stage in order, cached by the hash of its inputs, resumable after any kill."""
 
 from emosae.pipeline.grading import grade_answers
-from emosae.pipeline.runner import STAGES, run, run_until
+from emosae.pipeline.runner import STAGES, run, run_until, write_part
 
-__all__ = ["STAGES", "grade_answers", "run", "run_until"]
+__all__ = ["STAGES", "grade_answers", "run", "run_until", "write_part"]

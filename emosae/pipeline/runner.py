@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,7 @@ from emosae.errors import UsageError
 from emosae.files import content_hash
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.provenance import describe_checkout, describe_software
+from emosae.pipeline.training_text import describe_rows, locate_shards
 from emosae.store import Stage, Store
 
 _log = logging.getLogger(__name__)
@@ -47,8 +48,28 @@ def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName
     inputs = Inputs(cfg, store)
     if not inputs.world.is_first:
         return _help(inputs, last)
-    store.update_manifest(
-        config=json.loads(cfg.model_dump_json()),
+    _run_stages(inputs, wanted, first)
+    inputs.dismiss_helpers()
+    return store.root / last
+
+
+def write_part(cfg: RunConfig, store: Store, part: int) -> Path:
+    """Write one part of the shards that SAEs of other runs are trained on, from 0; their folder.
+
+    The run has the stories and no further stage. Other parts may be written at the same time, each in a run of its own.
+    """
+    from emosae.pipeline import training_rows
+
+    inputs = Inputs(cfg, store)
+    _run_stages(inputs, ("stories",), None)
+    training_rows.write_part(inputs, part)
+    return locate_shards(cfg, store.root)
+
+
+def _run_stages(inputs: Inputs, wanted: Sequence[StageName], first: StageName | None) -> None:
+    """Note what is run, then do those of the wanted stages that are not done, and those from ``first`` on."""
+    inputs.store.update_manifest(
+        config=json.loads(inputs.cfg.model_dump_json()),
         model=inputs.describe_model(),
         software=describe_software(),
         checkout=describe_checkout(),
@@ -58,8 +79,6 @@ def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName
         again = first is not None and STAGES.index(name) >= STAGES.index(first)
         input_hash = _hash_inputs(name, inputs, input_hash)
         _run_stage(name, inputs, input_hash, again=again, place=f"{number}/{len(wanted)}")
-    inputs.dismiss_helpers()
-    return store.root / last
 
 
 def _help(inputs: Inputs, last: StageName) -> Path:
@@ -109,7 +128,7 @@ def _hash_inputs(name: StageName, inputs: Inputs, upstream: str) -> str:
             inputs.lm.weight_hash,
             cfg.model.model_dump(mode="json"),
             cfg.seed,
-            cfg.training.documents,
+            *describe_rows(cfg),
             *_describe_saes(cfg),
         ],
         "features": lambda: [cfg.features.model_dump(mode="json")],

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from emosae.activations import MemoryStream, harvest
 from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
-from emosae.features import check_fidelity, pool_features
+from emosae.features import check_saes, pool_features
 from emosae.features.evaluation import evaluate_saes
 from emosae.pipeline.inputs import Inputs
+from emosae.pipeline.training_metrics import open_metrics, read_metrics
+from emosae.pipeline.training_rows import gather_rows
 from emosae.report.training_page import write_training_page
 from emosae.selectivity import measure_baselines, rank_features
 from emosae.stories import Story, format_stories
-from emosae.tracking import Tracker, open_tracker
-from emosae.training import SaeTrainSpec, split_held_out, train_saes
+from emosae.training import SaeTrainSpec, train_saes
 
 if TYPE_CHECKING:
     from emosae.store import Stage
@@ -34,7 +34,7 @@ def save_stories(inputs: Inputs, stage: Stage) -> None:
 
 
 def make_saes(inputs: Inputs, stage: Stage) -> None:
-    """Train what is to be trained off one pass over the text, then measure every SAE on the run's own stories."""
+    """Train what is to be trained, then measure every SAE on the run's own stories."""
     inputs.call_helpers()
     train_missing(inputs, stage)
     stage.write_table("saes", _measure_saes(inputs))
@@ -42,7 +42,7 @@ def make_saes(inputs: Inputs, stage: Stage) -> None:
 
 
 def train_missing(inputs: Inputs, stage: Stage) -> None:
-    """Train the SAEs that are not there yet off one harvest, those of one batch size off one stream.
+    """Train the SAEs that are not there yet off one reading of the text, those of one batch size off one stream.
 
     All processes of a data-parallel run call it; the first of them writes.
     """
@@ -51,13 +51,12 @@ def train_missing(inputs: Inputs, stage: Stage) -> None:
     if not specs:
         return
     hooks = sorted({spec.hook_name for spec in specs})
-    resid = harvest(inputs.lm, inputs.sae_documents(), hooks, progress=True)
-    held, rows = split_held_out(len(resid[hooks[0]]), inputs.cfg.seed)
-    held_out = {hook: resid[hook][torch.from_numpy(held)] for hook in hooks}
+    rows = gather_rows(inputs, hooks)
+    tracker = partial(open_metrics, inputs, stage)
     for batch_size in sorted({spec.batch_size for spec in specs}):
         group = [spec for spec in specs if spec.batch_size == batch_size]
-        stream = MemoryStream(resid, batch_size, inputs.cfg.seed, rows)
-        train_saes(stream, held_out, group, stage, open_tracker=lambda name: _tracker(inputs, name), progress=True)
+        stream = rows.open_stream(batch_size)
+        train_saes(stream, rows.held_out, group, stage, open_tracker=tracker, progress=True)
 
 
 def _spec(inputs: Inputs, sae: SaeToTrain) -> SaeTrainSpec:
@@ -66,29 +65,14 @@ def _spec(inputs: Inputs, sae: SaeToTrain) -> SaeTrainSpec:
     return SaeTrainSpec(model_name=inputs.lm.name, seed=seed, device=inputs.cfg.model.device, **settings)
 
 
-def _tracker(inputs: Inputs, name: str) -> Tracker:
-    section = inputs.cfg.tracking
-    return open_tracker(
-        lambda record: inputs.store.home.append_line("metrics", record),
-        series=name,
-        wandb=section.wandb,
-        directory=inputs.store.root / "wandb",
-        project=section.project,
-        group=section.group,
-        config=next(sae.model_dump() for sae in inputs.cfg.saes if sae.name == name),
-    )
-
-
 def _measure_saes(inputs: Inputs) -> pa.Table:
     """A row per SAE: what it is, and fvu, l0 and dead share on some of the run's stories."""
     documents = [inputs.lm.document(story.text) for story in inputs.stories]
     sample = documents[:: max(1, len(documents) // FIDELITY_STORIES)]
-    hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
-    resid = harvest(inputs.lm, sample, hooks)
+    qualities = check_saes(inputs.lm, inputs.dictionaries, sample)
     rows = []
     for sae in inputs.cfg.saes:
-        dictionary = inputs.dictionaries[sae.name]
-        quality = check_fidelity(dictionary, resid[dictionary.hook_name])
+        dictionary, quality = inputs.dictionaries[sae.name], qualities[sae.name]
         rows.append(
             {
                 "name": sae.name,
@@ -127,7 +111,7 @@ def _show_quality(inputs: Inputs, stage: Stage) -> None:
     )
     for name, evaluation in evaluations.items():
         stage.write_json(f"{name}.evaluation", evaluation.to_json())
-    metrics = [record for record in inputs.store.home.read_lines("metrics") if record.get("series") in trained]
+    metrics = [record for name in trained for record in read_metrics(inputs, stage, name)]
     write_training_page(stage, list(evaluations.values()), metrics)
 
 

@@ -3,7 +3,7 @@
 from emosae.sae import SaeQuality, evaluate_sae
 from emosae.training.checkpoint import CheckpointPolicy
 from emosae.training.loop import TrainingDiverged, train_saes
-from emosae.training.single import split_held_out, train_sae
+from emosae.training.single import count_held_out, split_held_out, train_sae
 from emosae.training.spec import ARCHITECTURES, Architecture, SaeTrainSpec
 from emosae.training.world import World
 
@@ -15,6 +15,7 @@ __all__ = [
     "SaeTrainSpec",
     "TrainingDiverged",
     "World",
+    "count_held_out",
     "evaluate_sae",
     "split_held_out",
     "train_sae",

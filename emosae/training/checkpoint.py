@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -134,13 +135,34 @@ class Checkpoints:
         self._stage, self._keep = stage.substage("checkpoints"), keep
 
     def save(self, progress: Progress, trainers: Mapping[str, Any]) -> None:
-        """Save a checkpoint whole, then delete those that are too old."""
-        for name, trainer in trainers.items():
-            tensors, plain = pack_trainer(trainer)
-            self._stage.write_tensors(_file(name, progress.step), tensors, {"state": json.dumps(plain)})
-        self._stage.write_json(f"step-{progress.step:09d}", asdict(progress))
+        """Save a checkpoint whole, then delete those that are too old.
+
+        Raises:
+            UserError: The disk is full or may not be written; the file is named, and earlier checkpoints stay.
+        """
+        self._drop_leftovers()
+        try:
+            for name, trainer in trainers.items():
+                tensors, plain = pack_trainer(trainer)
+                self._stage.write_tensors(_file(name, progress.step), tensors, {"state": json.dumps(plain)})
+            self._stage.write_json(f"step-{progress.step:09d}", asdict(progress))
+        except UserError:
+            with suppress(OSError):
+                self._drop_leftovers()
+            raise
         for old in self._steps()[: -self._keep]:
             self._delete(old)
+
+    def _drop_leftovers(self) -> None:
+        """Delete the files of a save that a kill or a full disk cut short: those that no record names."""
+        if not self._stage.path.is_dir():
+            return
+        named = {f"step-{step:09d}.json" for step in self._steps()}
+        for step in self._steps():
+            named |= {f"{_file(name, step)}.safetensors" for name in self._stage.read_json(f"step-{step:09d}")["specs"]}
+        for path in self._stage.path.iterdir():
+            if path.name not in named:
+                path.unlink()
 
     def load(self, inputs: str, specs: Mapping[str, str], trainers: Mapping[str, Any]) -> Progress | None:
         """Put trainers into the newest state that was saved from the same inputs and specs; None if there is none.

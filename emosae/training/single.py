@@ -19,10 +19,15 @@ from emosae.training.spec import SaeTrainSpec
 _HELD_OUT = 8192
 
 
+def count_held_out(n_rows: int) -> int:
+    """How many of so many rows an SAE is measured on rather than trained: a twentieth, at least 1, at most 8,192."""
+    return min(_HELD_OUT, max(1, n_rows // 20))
+
+
 def split_held_out(n_rows: int, seed: int) -> tuple[Int[np.ndarray, " held"], Int[np.ndarray, " row"]]:
-    """Rows to measure on (a twentieth, at most 8,192) and rows to train on, each in rising order."""
+    """Rows to measure on and rows to train on, each in rising order."""
     order = np.random.default_rng(seed).permutation(n_rows)
-    n_held = min(_HELD_OUT, max(1, n_rows // 20))
+    n_held = count_held_out(n_rows)
     return np.sort(order[:n_held]), np.sort(order[n_held:])
 
 

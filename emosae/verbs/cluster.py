@@ -20,7 +20,7 @@ Tasks = Annotated[Positional[tuple[str, ...]], arg(metavar="TASK")]
 
 @dataclass(frozen=True, kw_only=True)
 class Submit(FromFile):
-    """Train, rank and map the SAEs of a [sweep] as Slurm jobs; again: only what is left. See submit status."""
+    """Harvest, train, rank and map a [sweep] of SAEs as Slurm jobs; again: only what is left. See submit status."""
 
     dry_run: FlagCreatePairsOff[bool] = False
     """Print the scripts that sbatch would be given, and do nothing."""
@@ -100,5 +100,5 @@ class SubmitLogs(Command):
 
 
 def _as_json(states) -> str:
-    keys = ("state", "note", "job", "step", "tokens_per_second")
+    keys = ("state", "note", "job", "step", "steps", "tokens_per_second")
     return json.dumps([{"task": one.task.name, **{key: getattr(one, key) for key in keys}} for one in states], indent=2)

@@ -19,6 +19,9 @@ SWEEP = """
 path = "{stories}"
 [training]
 documents = 60
+[shards]
+tasks = {parts}
+rows = 2000
 [[saes]]
 name = "sae"
 hook_name = "blocks.3.hook_resid_post"
@@ -72,10 +75,10 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
                 taken[key] += 1
                 file.write(json.dumps({"emotion": story.emotion, "topic": story.topic, "text": story.text}) + "\n")
 
-    def write(name: str, *, seeds: tuple[int, ...] = (0,), sbatch: tuple[str, ...] = (), more: str = "") -> Path:
+    def write(name: str, *, seeds: tuple[int, ...] = (0,), parts: int = 1, sbatch: tuple[str, ...] = ()) -> Path:
         path = folder / f"{name}.toml"
-        text = SWEEP.format(stories=folder / "stories.jsonl", seeds=list(seeds), sbatch=json.dumps(sbatch))
-        path.write_text(text + more)
+        stories, flags = folder / "stories.jsonl", json.dumps(sbatch)
+        path.write_text(SWEEP.format(stories=stories, seeds=list(seeds), parts=parts, sbatch=flags))
         return path
 
     return write

@@ -1,4 +1,4 @@
-"""A training that Slurm preempts is saved, queued again, and ends with the same bits as a quiet one."""
+"""A harvest and a training that Slurm preempts go on in the queue, and end with the same bits as quiet ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cluster.two_nodes import Slurm, find_task_process, run_slurm, wait_for, wai
 
 from emosae.cli import main
 from emosae.cluster import Journal
-from emosae.files import content_hash
-from emosae.store import Stage
+from emosae.files import content_hash, file_hash
+from emosae.store import Stage, Store
 
 pytestmark = [pytest.mark.integration, pytest.mark.slurm]
 
@@ -40,24 +40,36 @@ def make_room(slurm: Slurm, seconds: int = 2) -> None:
     slurm.run("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", f"--wrap=sleep {seconds}")
 
 
-def test_a_preempted_training_goes_on_to_the_same_bits(
+def preempt(slurm: Slurm, out: Path, task: str) -> None:
+    """Have a running task put back into the queue."""
+    process = find_task_process(Journal.existing(out).latest()[task].job)
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)  # or a fast machine would be done before Slurm decides; it sends SIGCONT, too
+    make_room(slurm)
+    wait_for(out, task, "waiting")
+
+
+def test_a_preempted_harvest_and_training_go_on_to_the_same_bits(
     slurm: Slurm, quiet_run: Path, write_config: Callable[..., Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "sweep"
     assert main(["submit", str(write_config("preempted")), "--out", str(out)]) == 0
     assert main(["submit", "cancel", str(out), f"rank/{SAE}", "atlas/all"]) == 0
-    run, job = out / "runs" / SAE, Journal.existing(out).latest()[TRAIN].job
+    wait_until(lambda: [*out.glob("shards/*/task-0/stories")] != [], "the beginning of a harvest", every=0.01)
+    preempt(slurm, out, "harvest/task-0")
+    assert "shards" not in Store.existing(*out.glob("shards/*/task-0")).read_manifest().get("cluster", {})
+    run = out / "runs" / SAE
     wait_until((run / "metrics.jsonl").exists, "some steps", every=0.01)
-    process = find_task_process(job)
-    assert process is not None
-    os.kill(process, signal.SIGSTOP)  # or a fast machine would be done before Slurm decides; it sends SIGCONT, too
-    make_room(slurm)
-    wait_for(out, TRAIN, "waiting")
+    preempt(slurm, out, TRAIN)
     [checkpoint] = (run / "saes/checkpoints").glob("step-*.json")
     assert 50 <= json.loads(checkpoint.read_text())["step"] < 400
     wait_for(out, TRAIN, "finished")
     steps = [record["step"] for record in Stage(run).read_lines("metrics")]
     assert steps == list(range(50, 401, 50))
+    harvested = [
+        sorted((path.name, file_hash(path)) for path in sweep.glob("shards/*/shard-*")) for sweep in (out, quiet_run)
+    ]
+    assert harvested[0] == harvested[1] != []
     quiet = quiet_run / "runs" / SAE
     assert content_hash(run / "saes" / SAE) == content_hash(quiet / "saes" / SAE)
 

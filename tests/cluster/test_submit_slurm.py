@@ -17,6 +17,7 @@ from emosae.cluster import Journal, TaskState
 
 pytestmark = [pytest.mark.integration, pytest.mark.slurm]
 
+HARVEST0, HARVEST1 = "harvest/task-0", "harvest/task-1"
 SEED0, SEED1 = (f"blocks.3.hook_resid_post.d64.k8.seed{seed}" for seed in (0, 1))
 
 
@@ -29,49 +30,66 @@ def submit(cfg: Path, out: Path, *flags: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen of a sweep whose second training was killed, then submitted again."""
+    """What was seen of a sweep of which a harvest task, then a training was killed, each time submitted again."""
 
     out: Path
-    first: list[str]
-    after_kill: dict[str, TaskState]
+    submitted: list[list[str]]
+    harvest_killed: dict[str, TaskState]
+    train_killed: dict[str, TaskState]
     accounts: str
-    again: list[str]
     end: dict[str, str]
-    third: list[str]
+
+
+def kill(out: Path, task: str) -> None:
+    """End a task's process, and wait until that is seen."""
+    job = Journal.existing(out).latest()[task].job
+    wait_until(lambda: find_task_process(job) is not None, "the task's process")
+    os.kill(find_task_process(job) or 0, signal.SIGKILL)
+    wait_for(out, task, "failed")
 
 
 @pytest.fixture
 def story(slurm: Slurm, write_config: Callable[..., Path], tmp_path: Path) -> Story:
-    cfg, out = write_config("killed", seeds=(0, 1)), tmp_path / "sweep"
-    first = submit(cfg, out)
-    job = Journal.existing(out).latest()[f"train/{SEED1}"].job
-    wait_until(lambda: find_task_process(job) is not None, "the task's process")
-    os.kill(find_task_process(job) or 0, signal.SIGKILL)
-    wait_for(out, f"train/{SEED1}", "failed")
+    cfg, out = write_config("killed", seeds=(0, 1), parts=2), tmp_path / "sweep"
+    submitted = [submit(cfg, out)]
+    kill(out, HARVEST1)
+    wait_for(out, HARVEST0, "finished")
+    harvest_killed = look(out)
+    submitted.append(submit(cfg, out))
+    kill(out, f"train/{SEED1}")
     wait_for(out, f"train/{SEED0}", "finished")
-    after_kill = look(out)
-    again = submit(cfg, out)
+    train_killed = look(out)
+    submitted.append(submit(cfg, out))
     wait_for(out, "atlas/all", "finished")
-    return Story(out, first, after_kill, slurm.run("sacct", check=False), again, states(out), submit(cfg, out))
+    submitted.append(submit(cfg, out))
+    return Story(out, submitted, harvest_killed, train_killed, slurm.run("sacct", check=False), states(out))
 
 
 def test_a_killed_task_is_seen_and_submitted_again_alone(story: Story) -> None:
-    train0, train1, rank0, rank1, atlas = (
+    train0, train1, rank0, rank1, atlas = LATER = (
         f"train/{SEED0}",
         f"train/{SEED1}",
         f"rank/{SEED0}",
         f"rank/{SEED1}",
         "atlas/all",
     )
-    assert story.first == [train0, train1, rank0, rank1, atlas]
+    assert story.submitted == [[HARVEST0, HARVEST1, *LATER], [HARVEST1, *LATER], [train1, rank1, atlas], []]
     assert story.accounts == ""
-    seen = {name: one.state for name, one in story.after_kill.items()}
+    seen = {name: one.state for name, one in story.harvest_killed.items()}
+    assert seen == {HARVEST0: "finished", HARVEST1: "failed"} | dict.fromkeys(LATER, "blocked")
+    assert story.harvest_killed[HARVEST1].note.startswith("FAILED")
+    seen = {name: one.state for name, one in story.train_killed.items()}
     assert seen.pop(rank0) in {"waiting", "running"}
-    assert seen == {train0: "finished", train1: "failed", rank1: "blocked", atlas: "blocked"}
-    assert story.after_kill[train1].note.startswith("FAILED")
-    assert story.again == [train1, rank1, atlas]
+    assert seen == {
+        HARVEST0: "finished",
+        HARVEST1: "finished",
+        train0: "finished",
+        train1: "failed",
+        rank1: "blocked",
+        atlas: "blocked",
+    }
+    assert story.train_killed[train1].note.startswith("FAILED")
     assert set(story.end.values()) == {"finished"}
-    assert story.third == []
     assert set(pq.read_table(story.out / "atlas/nodes.parquet")["sae"].to_pylist()) <= {SEED0, SEED1}
     assert pq.read_table(story.out / "saes/saes.parquet")["name"].to_pylist() == [SEED0, SEED1]
 
@@ -80,27 +98,27 @@ def test_a_held_sweep_waits_and_can_be_called_off(
     slurm: Slurm, write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg, out = write_config("held", seeds=(0, 1), sbatch=("--hold",)), tmp_path / "sweep"
-    assert len(submit(cfg, out)) == 5
+    assert len(submit(cfg, out)) == 6
     assert submit(cfg, out) == []
     capsys.readouterr()
     assert main(["submit", "status", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "JobHeldUser" in printed
-    assert printed.rstrip().endswith("5 waiting")
+    assert printed.rstrip().endswith("6 waiting")
     assert main(["submit", "cancel", str(out), f"rank/{SEED0}"]) == 0
     assert capsys.readouterr().out == f"rank/{SEED0}\n"
     wait_until(lambda: states(out)[f"rank/{SEED0}"] == "cancelled", "one cancelled task")
     assert states(out)["atlas/all"] == "blocked"
     assert submit(cfg, out) == [f"rank/{SEED0}", "atlas/all"]
     assert set(states(out).values()) == {"waiting"}
-    assert len(slurm.run("squeue", "--noheader", "--array", "--states=PENDING").splitlines()) == 5
+    assert len(slurm.run("squeue", "--noheader", "--array", "--states=PENDING").splitlines()) == 6
     assert main(["submit", "cancel", str(out)]) == 0
     wait_until(lambda: not {"waiting", "running"} & set(states(out).values()), "cancelled tasks")
     assert main(["submit", "cancel", str(out)]) == 0
     assert "nothing was on its way" in capsys.readouterr().out
     assert main(["submit", "logs", str(out)]) == 0
     assert "_0_log.err" in capsys.readouterr().out
-    assert len(submit(cfg, out)) == 5
+    assert len(submit(cfg, out)) == 6
 
 
 def test_scripts_are_those_of_the_dry_run(
@@ -110,10 +128,10 @@ def test_scripts_are_those_of_the_dry_run(
     assert main(["submit", str(cfg), "--out", str(out), "--dry-run"]) == 0
     shown = capsys.readouterr().out
     submit(cfg, out)
-    for name, task in (("TRAIN1", f"train/{SEED0}"), ("RANK2", f"rank/{SEED0}")):
+    for name, task in (("HARVEST1", HARVEST0), ("TRAIN2", f"train/{SEED0}"), ("RANK3", f"rank/{SEED0}")):
         shown = shown.replace(name, Journal.existing(out).latest()[task].job.split("_")[0])
     scripts = sorted((out / "cluster/jobs").glob("*_submission.sh"), key=lambda path: int(path.name.split("_")[0]))
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     for script in scripts:
         assert script.read_text() in shown
 

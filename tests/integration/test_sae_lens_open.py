@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from emosae.errors import UserError
+from emosae.releases import published_quality
 from emosae.sae import Dictionary, SaeLensDictionary, open_sae
 
 pytestmark = pytest.mark.integration
@@ -61,8 +62,8 @@ def test_activations_and_reconstructions_are_those_of_sae_lens(pair: tuple[Any, 
     assert (ours.name, ours.hook_name, ours.d_in, ours.d_sae) == ("mine", HOOK, D_IN, D_SAE)
     acts = theirs.encode(RESID)
     assert 0 < (acts > 0).float().mean() < 1
-    torch.testing.assert_close(ours.encode(RESID), acts, rtol=0, atol=1e-6)
-    torch.testing.assert_close(ours.decode(acts), theirs.decode(acts), rtol=0, atol=1e-6)
+    assert torch.equal(ours.encode(RESID), acts)
+    assert torch.equal(ours.decode(acts), theirs.decode(acts))
 
 
 def test_named_columns_are_those_of_the_full_encoding(pair: tuple[Any, SaeLensDictionary]) -> None:
@@ -185,10 +186,8 @@ def test_releases_that_do_not_exist_are_refused(source: str, complaint: str) -> 
 def test_published_quality_is_read_and_its_blanks_are_not() -> None:
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-    from emosae.sae import _published_quality
-
-    assert _published_quality("owner/repository:folder") == {}
-    known = _published_quality("gpt2-small-res-jb:blocks.8.hook_resid_pre")
+    assert published_quality("owner/repository", "folder") == {}
+    known = published_quality("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
     entry = get_pretrained_saes_directory()["gpt2-small-res-jb"]
     assert known["l0"] == entry.expected_l0["blocks.8.hook_resid_pre"] > 0
     assert known["fvu"] == pytest.approx(1 - entry.expected_var_explained["blocks.8.hook_resid_pre"])

@@ -43,8 +43,8 @@ def test_the_planted_rows_are_found_and_sae_lens_loads_the_same(architecture: st
     assert ours.architecture == {"batchtopk": "jumprelu", "matryoshka_batchtopk": "jumprelu"}.get(
         architecture, architecture
     )
-    torch.testing.assert_close(ours.encode(RESID), theirs.encode(RESID), rtol=0, atol=1e-6)
-    torch.testing.assert_close(ours.decode(ours.encode(RESID)), theirs(RESID), rtol=0, atol=1e-4)
+    assert torch.equal(ours.encode(RESID), theirs.encode(RESID))
+    assert torch.equal(ours.decode(ours.encode(RESID)), theirs(RESID))
     torch.testing.assert_close(theirs.W_dec.norm(dim=1), torch.ones(48))
     quality = evaluate_sae(ours, RESID)
     assert quality.fvu < 0.2
@@ -52,6 +52,29 @@ def test_the_planted_rows_are_found_and_sae_lens_loads_the_same(architecture: st
     nested = architecture == "matryoshka_batchtopk"  # whose inner dictionaries mix rows on purpose
     assert found_rows(theirs.W_dec).min() > (0.6 if nested else 0.95)
     assert found_rows(theirs.W_dec).median() > 0.95
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_user_of_sae_lens_gets_the_reconstruction_that_was_measured_to_the_bit(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae_lens import SAE
+
+    measured: list[Tensor] = []
+    evaluate = finish.evaluate_sae
+
+    def watch(dictionary: Dictionary, resid: Tensor) -> SaeQuality:
+        measured.extend((resid, dictionary.decode(dictionary.encode(resid))))
+        return evaluate(dictionary, resid)
+
+    monkeypatch.setattr(finish, "evaluate_sae", watch)
+    path = train_sae(RESID, spec(architecture=architecture, steps=30), Stage(tmp_path))
+    resid, rebuilt = measured
+    with torch.no_grad():
+        theirs = SAE.load_from_disk(path)
+        assert torch.equal(theirs.decode(theirs.encode(resid)), rebuilt)
+        assert torch.equal(theirs(resid), rebuilt)
+    assert not torch.equal(rebuilt, resid)
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "topk"])

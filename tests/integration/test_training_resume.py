@@ -121,7 +121,9 @@ def test_a_kill_while_the_finished_ones_are_saved_repeats_no_step(
     assert max(steps) < 4 + 16 * len(SPECS)
 
 
-def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept_and_no_half_of_one(tmp_path: Path) -> None:
+    Stage(tmp_path / "checkpoints").write_bytes(f"{SPECS[0].name}.000000003.safetensors", b"of a save that was killed")
+
     def kill(step: int) -> None:
         if step == 17:
             raise Killed

@@ -26,6 +26,8 @@ from emosae.activations import (
     find_real_tokens,
     find_shards,
     harvest,
+    plan_source,
+    refuse_other_source,
     write_shards,
 )
 from emosae.errors import UserError
@@ -298,6 +300,28 @@ def test_a_batch_is_no_view_of_the_file(folder: Path) -> None:
     assert ShardStream(folder, 7, 0).fingerprint()
 
 
+@pytest.mark.parametrize("n_held_out", [1, 7, N_ROWS // 2, N_ROWS - 1])
+def test_held_out_rows_are_of_all_shards_and_never_drawn(folder: Path, n_held_out: int) -> None:
+    stream = ShardStream(folder, N_ROWS - n_held_out, seed=0, n_held_out=n_held_out)
+    held, epochs = stream.held_out(), [stream.next_batch() for _ in range(3)]
+    assert (len(held[HOOK]), stream.n_rows, stream.cursor) == (n_held_out, N_ROWS - n_held_out, Cursor(3, 0))
+    whole = ShardStream(folder, N_ROWS, 0).next_batch()
+    for epoch in epochs:
+        for name in HOOKS:
+            assert sorted(torch.cat([held[name], epoch[name]]).tolist()) == sorted(whole[name].tolist())
+    shards = find_shards(Stage(folder))
+    last = [Stage(folder).read_tensors(shard.name)[HOOK][-1] for shard in shards if shard.rows * n_held_out >= N_ROWS]
+    assert all((held[HOOK] == row).all(dim=1).any() for row in last)
+
+
+def test_held_out_rows_are_part_of_a_fingerprint_and_cannot_be_all(folder: Path) -> None:
+    assert ShardStream(folder, 5, 0, n_held_out=3).fingerprint() != ShardStream(folder, 5, 0).fingerprint()
+    assert ShardStream(folder, 5, 0).held_out()[DEEPER].shape == (0, 6)
+    for count in (-1, N_ROWS):
+        with pytest.raises(UserError, match=f"{count} of {N_ROWS} rows cannot be held out"):
+            ShardStream(folder, 5, 0, n_held_out=count)
+
+
 @pytest.mark.parametrize("cursor", [Cursor(0, N_ROWS), Cursor(0, -1), Cursor(-1, 0)])
 def test_a_cursor_beyond_the_epoch_is_refused(folder: Path, cursor: Cursor) -> None:
     with pytest.raises(UserError, match=f"an epoch has {N_ROWS} rows"):
@@ -395,6 +419,15 @@ def test_a_shard_that_is_damaged_while_it_is_drawn_from_is_refused_by_name(copy:
     path.unlink()
     with pytest.raises(UserError, match=rf"{BAD}\.safetensors: not a readable safetensors file"):
         stream.next_batch()
+
+
+def test_shards_of_further_hooks_are_of_the_source_and_those_of_another_text_are_not(folder: Path) -> None:
+    options: dict[str, Any] = {"rows_per_shard": 30, "batch_tokens": 24, "dtype": "float32", "n_tasks": 2}
+    refuse_other_source(Stage(folder), plan_source(LM, DOCUMENTS, [DEEPER], **options))
+    with pytest.raises(UserError, match=r"shard-0-00000\.safetensors: is not of these shards \(documents is"):
+        refuse_other_source(Stage(folder), plan_source(LM, DOCUMENTS[1:], [DEEPER], **options))
+    with pytest.raises(UserError, match=r"shard-0-00000\.safetensors: is not of these shards \(n_tasks is 2, not 1\)"):
+        refuse_other_source(Stage(folder), plan_source(LM, DOCUMENTS, HOOKS, **options | {"n_tasks": 1}))
 
 
 FOREIGN: list[tuple[str, LanguageModel, dict[str, Any]]] = [

@@ -12,8 +12,19 @@ import pytest
 from emosae.cluster.submission import Todo, slurm_parameters, submit_tasks
 from emosae.cluster.sweep import Task, group_saes, plan_tasks
 from emosae.cluster.work import hash_task
-from emosae.config import ClusterSection, ClusterStage, RunConfig, SaeShipped, SaeToTrain, SweepSection, parse_config
+from emosae.config import (
+    ClusterSection,
+    ClusterStage,
+    RunConfig,
+    SaeShipped,
+    SaeToTrain,
+    ShardsSection,
+    SweepSection,
+    TrainingSection,
+    parse_config,
+)
 from emosae.errors import UsageError, UserError
+from emosae.pipeline.training_text import hooks_to_train
 
 TOPK = SaeToTrain(name="sae", hook_name="h1", architecture="topk", d_sae=8, k=2)
 OUT = Path("/out/sweep")
@@ -21,6 +32,10 @@ OUT = Path("/out/sweep")
 
 def config(*saes: Any, **sweep: Any) -> RunConfig:
     return RunConfig(saes=saes or (TOPK,), sweep=SweepSection(**sweep) if sweep else None)
+
+
+def from_values(**values: Any) -> RunConfig:
+    return parse_config(values, source="test")
 
 
 def names(cfg: RunConfig) -> dict[str, list[str]]:
@@ -72,6 +87,15 @@ def test_a_sweep_may_grow_without_moving_what_is_there() -> None:
     assert hash_task(small[-1]) != hash_task(large[-1])
 
 
+def test_a_further_hook_has_shards_of_its_own_and_leaves_what_is_trained(tmp_path: Path) -> None:
+    small, large = (plan_tasks(config(hooks=hooks), OUT) for hooks in (("h1",), ("h1", "h2")))
+    assert small[0].shards != large[0].shards
+    trained = [
+        {task.name: hash_task(task) for task in tasks if task.stage in ("train", "rank")} for tasks in (small, large)
+    ]
+    assert trained[0].items() <= trained[1].items()
+
+
 @pytest.mark.parametrize(
     ("saes", "sweep", "finding"),
     [
@@ -85,18 +109,64 @@ def test_a_sweep_of_nothing_is_refused(saes: Any, sweep: Any, finding: str) -> N
 
 
 def test_each_group_is_a_run_that_is_trained_then_ranked_and_the_atlas_is_of_all() -> None:
-    tasks = plan_tasks(config(seeds=(0, 1)), OUT)
+    harvest, *tasks = plan_tasks(config(seeds=(0, 1)), OUT)
     assert [task.stage for task in tasks] == ["train", "train", "rank", "rank", "atlas"]
     runs = [OUT / "runs" / f"h1.d8.k2.seed{seed}" for seed in (0, 1)]
     assert [task.run for task in tasks] == [*runs, *runs, OUT]
     assert [task.last for task in tasks] == ["saes", "saes", "selectivity", "selectivity", "atlas"]
-    assert [task.needs for task in tasks[2:]] == [
+    assert [task.needs for task in tasks] == [
+        (harvest.name,),
+        (harvest.name,),
         ("train/h1.d8.k2.seed0",),
         ("train/h1.d8.k2.seed1",),
         ("rank/h1.d8.k2.seed0", "rank/h1.d8.k2.seed1"),
     ]
     assert tasks[-1].sources == tuple(runs)
     assert [sae.name for sae in tasks[-1].cfg.saes] == ["h1.d8.k2.seed0", "h1.d8.k2.seed1"]
+
+
+def test_every_training_reads_the_shards_that_all_harvest_tasks_write() -> None:
+    cfg = config(hooks=("h1", "h2"), seeds=(0, 1))
+    cfg = cfg.model_copy(update={"shards": ShardsSection(tasks=3), "training": TrainingSection(documents=7)})
+    tasks = plan_tasks(cfg, OUT)
+    harvest, train = ([task for task in tasks if task.stage == stage] for stage in ("harvest", "train"))
+    assert [(task.name, task.part, task.needs) for task in harvest] == [
+        ("harvest/task-0", 0, ()),
+        ("harvest/task-1", 1, ()),
+        ("harvest/task-2", 2, ()),
+    ]
+    [folder] = {task.shards for task in harvest}
+    assert folder.parent == OUT / "shards"
+    assert [task.run for task in harvest] == [folder / f"task-{part}" for part in range(3)]
+    assert len(train) == 4
+    for task in train:
+        assert task.needs == tuple(one.name for one in harvest)
+    for task in tasks:
+        assert (task.cfg.training.activations, task.cfg.shards.folder, task.cfg.shards.tasks) == ("given", folder, 3)
+        assert task.cfg.training.documents == 7
+    assert {hook for task in harvest for hook in hooks_to_train(task.cfg)} == {"h1", "h2"}
+
+
+def test_the_config_may_say_memory_given_shards_or_another_place_for_them(tmp_path: Path) -> None:
+    def plan(activations: str, **shards: Any) -> list[Task]:
+        return plan_tasks(from_values(training={"activations": activations}, shards=shards), OUT)
+
+    for way in ("memory", "given"):
+        tasks = plan(way, folder=str(tmp_path))
+        assert {task.stage for task in tasks} == {"train", "rank", "atlas"}
+        assert [task.needs for task in tasks if task.stage == "train"] == [()] * 3
+        assert {task.cfg.training.activations for task in tasks} == {way}
+    assert {task.cfg.shards.folder for task in plan("given", folder=str(tmp_path))} == {tmp_path}
+    [harvest] = [task for task in plan("shards", folder=str(tmp_path)) if task.stage == "harvest"]
+    assert harvest.shards.parent == tmp_path
+
+
+def test_saes_that_need_no_training_wait_for_no_harvest() -> None:
+    shipped = SaeShipped(name="mine", shipped="x")
+    assert {task.stage for task in plan_tasks(config(shipped), OUT)} == {"train", "rank", "atlas"}
+    needs = {task.name: task.needs for task in plan_tasks(config(TOPK, shipped, seeds=(1,)), OUT)}
+    assert needs["train/given"] == ()
+    assert needs["train/h1.d8.k2.seed1"] == ("harvest/task-0",)
 
 
 def test_wandb_sees_one_group_per_sweep() -> None:
@@ -116,19 +186,22 @@ def test_a_fingerprint_follows_what_the_result_depends_on(tmp_path: Path) -> Non
     stories.write_text("one")
 
     def hashes(**changes: Any) -> list[str]:
-        cfg = parse_config({"stories": {"path": str(stories)}, **changes}, source="test")
-        return [hash_task(task) for task in plan_tasks(cfg, OUT) if "seed0" in task.name or task.stage == "atlas"]
+        tasks = plan_tasks(from_values(stories={"path": str(stories)}, **changes), OUT)
+        return [hash_task(task) for task in tasks if "seed0" in task.name or task.stage in ("harvest", "atlas")]
 
     def moved(now: list[str]) -> list[bool]:
         return [old != new for old, new in zip(before, now, strict=True)]
 
-    before = hashes()  # two train, two rank, one atlas
+    before = hashes()  # one harvest, two train, two rank, one atlas
     assert hashes(cluster={"partition": "x"}, tracking={"project": "x"}, scenarios={"dose": 0.1}) == before
-    assert moved(hashes(selectivity={"top": 3})) == [False, False, True, True, True]
-    assert moved(hashes(atlas={"seed": 3})) == [False, False, False, False, True]
-    assert moved(hashes(training={"documents": 3})) == [True] * 5
+    assert hashes(shards={"folder": str(tmp_path), "check_hashes": False}) == before
+    assert moved(hashes(selectivity={"top": 3})) == [False, False, False, True, True, True]
+    assert moved(hashes(atlas={"seed": 3})) == [False, False, False, False, False, True]
+    for changes in ({"training": {"documents": 3}}, {"shards": {"dtype": "float32"}}, {"shards": {"rows": 64}}):
+        assert moved(hashes(**changes)) == [True] * 6
+    assert len(set(hashes(shards={"tasks": 2})) | set(before)) == 6 + 7
     stories.write_text("two")
-    assert moved(hashes()) == [True] * 5
+    assert moved(hashes()) == [True] * 6
     stories.unlink()
     with pytest.raises(UserError, match=r"stories\.jsonl: no such file"):
         hashes()
@@ -152,11 +225,32 @@ def submit(tasks: list[Task], jobs: dict[str, str]) -> list[tuple[str, list[str]
     return slurm.asked
 
 
-TASKS = plan_tasks(config(seeds=(0, 1, 2)), OUT)
+HARVEST, *TASKS = plan_tasks(config(seeds=(0, 1, 2)), OUT)
 GROUPS = [task.group for task in TASKS[:3]]
 
 
 def test_a_whole_sweep_is_an_array_a_stage_whose_tasks_wait_for_their_own() -> None:
+    assert submit([HARVEST, *TASKS], {}) == [
+        ("harvest", ["task-0"], None),
+        ("train", GROUPS, "afterok:1"),
+        ("rank", GROUPS, "aftercorr:2"),
+        ("atlas", ["all"], "afterok:3"),
+    ]
+
+
+def test_all_trainings_wait_for_all_parts_of_the_text_and_for_no_other_job() -> None:
+    cfg = config(seeds=(0, 1, 2)).model_copy(update={"shards": ShardsSection(tasks=3)})
+    tasks = plan_tasks(cfg, OUT)
+    parts = [task.group for task in tasks[:3]]
+    assert submit(tasks, {})[:2] == [("harvest", parts, None), ("train", GROUPS, "afterok:1")]
+    assert submit([tasks[1], *tasks[3:]], {"harvest/task-2": "60_2"})[:3] == [
+        ("harvest", ["task-1"], None),
+        ("train", GROUPS, "afterok:1:60_2"),
+        ("rank", GROUPS, "aftercorr:2"),
+    ]
+
+
+def test_a_sweep_whose_shards_are_there_is_trained_at_once() -> None:
     assert submit(TASKS, {}) == [
         ("train", GROUPS, None),
         ("rank", GROUPS, "aftercorr:1"),

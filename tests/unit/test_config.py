@@ -74,6 +74,8 @@ def test_a_shipped_config_is_found_by_name_but_a_file_comes_first(
         ("[[saes]]\nname = '../a'\npath = 'p'", "saes.0.name: String should match"),
         ("[scenarios]\ntargets = ['calm']", "not several: calm"),
         ("[model]\nname = 'gpt2'", "saes: a model other than the organism needs its own; add [[saes]]"),
+        ("[training]\nactivations = 'given'", "where do the shards lie? add shards.folder"),
+        ("[shards]\ndtype = 'int8'", "shards.dtype: Input should be 'bfloat16', 'float16' or 'float32' (got 'int8')"),
         ("a = [", "not valid TOML"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_run_killed_while_it_wrote_its_first_manifest_is_not_foreign(tmp_path:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="run: cannot be written"):
+    with pytest.raises(UserError, match=r"run/manifest\.json: cannot be written"):
         Store(tmp_path / "file" / "run").stage("a")
 
 
@@ -185,3 +185,14 @@ def test_manifest_sections_are_merged(tmp_path: Path) -> None:
     manifest = Store.existing(tmp_path).read_manifest()
     assert manifest["stages"] == {"saes": "a", "atlas": "b"}
     assert manifest["seed"] == 2
+
+
+def test_a_folder_that_a_kill_left_half_written_is_deleted_by_the_next_writer(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    half = tmp_path / ".sae.0123456789ab.part"
+    half.mkdir()
+    (half / "weights").write_text("half")
+    with stage.write_folder("sae") as folder:
+        (folder / "weights").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["sae"]
+    assert (tmp_path / "sae" / "weights").read_text() == "whole"
