@@ -31,6 +31,7 @@ from emosae.config_saes import (
     TrainingSection,
 )
 from emosae.errors import UsageError, UserError
+from emosae.stories import SHIPPED, find_corpus
 
 __all__ = [
     "Absolute",
@@ -66,6 +67,7 @@ __all__ = [
 ]
 
 ModelName = Annotated[str, AfterValidator(lambda name: str(Path(name).absolute()) if Path(name).is_dir() else name)]
+Corpus = Annotated[Path, AfterValidator(lambda path: path if path == SHIPPED else path.absolute())]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 StageName = Literal["stories", "saes", "features", "selectivity", "atlas", "scenarios", "report"]
@@ -84,14 +86,24 @@ class ModelSection(Section):
 class StoriesSection(Section):
     """The texts that the model reads."""
 
-    path: Absolute | None = Field(
-        default=None, description="Stories, one JSON object a line; none is the organism's own evaluation stories."
+    path: Corpus | None = Field(
+        default=None,
+        description="Stories, one JSON object a line; `shipped` is the corpus that comes with the package, none is the "
+        "organism's own evaluation stories.",
     )
-    neutral: Absolute | None = Field(default=None, description="Neutral texts, one JSON object a line.")
+    neutral: Corpus | None = Field(
+        default=None, description="Neutral texts, one JSON object a line, or `shipped` for those of the package."
+    )
     per_emotion: Count | None = Field(default=None, description="At most so many stories of each emotion.")
     salt: str = Field(
         default="emosae", description="Orders the topics before they are cut into discover, tune and confirm."
     )
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the texts come from, with the package's own in place of `shipped`."""
+        found = (self.path and find_corpus(self.path, "stories"), self.neutral and find_corpus(self.neutral, "neutral"))
+        return [path for path in found if path]
 
 
 class FeaturesSection(Section):

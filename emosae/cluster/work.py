@@ -92,7 +92,8 @@ def hash_task(task: Task) -> str:
         [task.part, hooks_to_train(cfg)] if task.stage == "harvest" else [],
         describe_software()["emosae"],
         _look_at_model(cfg.model.name),
-        *[path for path in (cfg.stories.path, cfg.stories.neutral, *saes) if path is not None],
+        *cfg.stories.files,
+        *[path for path in saes if path is not None],
     )
 
 

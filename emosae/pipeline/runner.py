@@ -121,8 +121,7 @@ def _hash_inputs(name: StageName, inputs: Inputs, upstream: str) -> str:
             inputs.lm.weight_hash,
             cfg.stories.salt,
             cfg.stories.per_emotion,
-            cfg.stories.path,
-            cfg.stories.neutral,
+            *cfg.stories.files,
         ],
         "saes": lambda: [
             inputs.lm.weight_hash,

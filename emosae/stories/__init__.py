@@ -1,6 +1,6 @@
 """Stories: short texts with one dominant emotion each, and the conversations read beside them."""
 
-from emosae.stories.loader import format_stories, load_conversations, load_stories
+from emosae.stories.loader import SHIPPED, find_corpus, format_stories, load_conversations, load_stories
 from emosae.stories.records import NEUTRAL, SPLITS, Conversation, Message, Story
 from emosae.stories.splits import QUOTA, assign_splits
 from emosae.stories.taxonomy import EmotionWord, Norm, banned_forms, load_norms, load_taxonomy
@@ -8,6 +8,7 @@ from emosae.stories.taxonomy import EmotionWord, Norm, banned_forms, load_norms,
 __all__ = [
     "NEUTRAL",
     "QUOTA",
+    "SHIPPED",
     "SPLITS",
     "Conversation",
     "EmotionWord",
@@ -16,6 +17,7 @@ __all__ = [
     "Story",
     "assign_splits",
     "banned_forms",
+    "find_corpus",
     "format_stories",
     "load_conversations",
     "load_norms",

@@ -7,11 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from emosae.errors import UserError
 from emosae.stories.records import NEUTRAL, SPLITS, Conversation, Story
+
+SHIPPED = Path("shipped")
+"""What to say instead of a file for the package's own stories or neutral passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +60,29 @@ def load_stories(path: Path | str, neutral_path: Path | str | None = None) -> li
     Lines need `emotion` and `text`; other keys than a story's are allowed and dropped. A missing `id` is made
     from emotion, topic and a count. Text of `neutral_path` is `neutral` whether it says so or not.
 
+    Args:
+        path: A JSONL file, or `SHIPPED` for the corpus that comes with the package.
+        neutral_path: The same for neutral text.
+
     Raises:
         UserError: A file that cannot be read, an empty file, a bad line, an id used twice, an emotion with
             one story, or fewer than two emotions; the message names it.
     """
-    path = Path(path)
+    path = find_corpus(Path(path), "stories")
     lines = list(_read_lines(path))
     stories = _make_stories(lines)
     _refuse_thin_emotions(path, stories)
     if neutral_path is not None:
-        neutral = [_as_neutral(line) for line in _read_lines(Path(neutral_path))]
+        neutral = [_as_neutral(line) for line in _read_lines(find_corpus(Path(neutral_path), "neutral"))]
         stories += _make_stories(neutral, taken=Counter(_slug(story) for story in stories))
         lines += neutral
     _refuse_twins(lines, [story.id for story in stories])
     return stories
+
+
+def find_corpus(path: Path, name: Literal["stories", "neutral"]) -> Path:
+    """The file that `path` means: itself, or where the package keeps its own for `SHIPPED`."""
+    return Path(str(files("emosae.stories") / "data" / f"{name}.jsonl")) if path == SHIPPED else path
 
 
 def load_conversations(path: Path | str) -> list[Conversation]:

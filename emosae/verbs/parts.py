@@ -35,9 +35,9 @@ class Rank(Command):
     sae: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="DIR_OR_RELEASE:ID")]
     """An SAE; give the flag once for each."""
     stories: Annotated[Path, arg(metavar="FILE.jsonl")]
-    """Stories, one JSON object a line."""
+    """Stories, one JSON object a line; `shipped` is the corpus that comes with the package."""
     neutral: Annotated[Path | None, arg(metavar="FILE.jsonl")] = None
-    """Neutral texts, one JSON object a line."""
+    """Neutral texts, one JSON object a line, or `shipped`."""
     out: Out
     """Run directory."""
     seed: int = 0

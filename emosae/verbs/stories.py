@@ -25,9 +25,9 @@ class StoriesCheck(Command):
     """Check a corpus: banned words, near-duplicates, balance, and what a bag of words can tell."""
 
     stories: Annotated[Positional[Path], arg(metavar="FILE.jsonl")]
-    """Stories, one JSON object a line."""
+    """Stories, one JSON object a line; `shipped` is the corpus that comes with the package."""
     neutral: Annotated[Path | None, arg(metavar="FILE.jsonl")] = None
-    """Neutral texts, one JSON object a line; they are compared for near-duplicates."""
+    """Neutral texts, one JSON object a line, or `shipped`; they are compared for near-duplicates."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder for check.txt (the table with all violations) and check.json; other files in it are left alone."""
     as_json: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False
@@ -56,10 +56,10 @@ class StoriesCheck(Command):
         return None if self.as_json else self.out
 
     def _check(self) -> CheckReport:
-        from emosae.stories import load_stories
+        from emosae.stories import SHIPPED, load_stories
         from emosae.stories.check import check_stories, refuse_corpus
 
-        if not self.stories.is_file():
+        if self.stories != SHIPPED and not self.stories.is_file():
             raise UserError(f"{self.stories}: no such file")
         try:
             stories = load_stories(self.stories, self.neutral)
