@@ -1,6 +1,8 @@
 # `make` sets up .venv; every other target does so first if it must.
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 .PHONY: setup demo test check fix validate
 
@@ -14,17 +16,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/emosae demo --out runs/demo
 
-# Units first, since they say in a minute what the rest says later.
+# Units first, since they say in a minute what the rest says later; the Slurm cluster last and by itself.
 test: setup
-	$(BIN)/python -m pytest tests/unit --timeout=120
-	$(BIN)/python -m pytest tests --ignore=tests/unit --timeout=1500 --durations=10
+	$(PYTEST) tests/unit --timeout=120
+	$(PYTEST) tests --ignore=tests/unit --ignore=tests/cluster --timeout=1500 --durations=10
+	$(BIN)/python -m pytest tests/cluster --timeout=1500 --durations=5
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
-	$(BIN)/python -m pytest tests/unit --timeout=120
+	$(PYTEST) tests/unit --timeout=120
 
 fix: setup
 	$(BIN)/ruff format .

@@ -169,7 +169,7 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
     section = inputs.cfg.scenarios
     rng = np.random.default_rng([inputs.cfg.seed, 9])
     targets, opponents = dials.sets(inputs, section.targets), dials.sets(inputs, section.opponents)
-    reference = dials.chosen.get(section.targets[0]) if section.targets else None
+    reference = _primary_dial(inputs, dials)
     arms = build_conditions(
         dose=section.dose,
         targets=targets,
@@ -226,8 +226,13 @@ def _random_directions(inputs: Inputs, dials: Dials, rng: np.random.Generator) -
     ]
 
 
+def _primary_dial(inputs: Inputs, dials: Dials) -> Dial | None:
+    """What controls are matched to: the dial of the first target that has one, or of the first opponent."""
+    section = inputs.cfg.scenarios
+    turned = [dials.chosen[name] for name in (*section.targets, *section.opponents) if name in dials.chosen]
+    return turned[0] if turned else None
+
+
 def _primary_hook(inputs: Inputs, dials: Dials) -> str:
-    for name in inputs.cfg.scenarios.targets:
-        if name in dials.chosen:
-            return dials.chosen[name].hook_name
-    return inputs.features[0].hook_name
+    dial = _primary_dial(inputs, dials)
+    return dial.hook_name if dial else inputs.features[0].hook_name
