@@ -109,12 +109,14 @@ class SaeLensDictionary:
 
     Attributes:
         recorded: `fvu` and `l0` that whoever trained it wrote down; empty if nobody did.
+        spec: What emosae was asked to train, if it did.
     """
 
     sae: Any
     name: str
     hook_name: str
     recorded: Mapping[str, float] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def d_in(self) -> int:
@@ -201,11 +203,13 @@ def open_sae(
     hook_name = hook_name or sae.cfg.metadata.hook_name
     if not hook_name:
         raise UserError(f"SAE {source} does not say which hook it reads: name it with hook_name")
+    record = _read_record(path)
     return SaeLensDictionary(
         sae=sae.eval().requires_grad_(False),
         name=name or (path.name if is_folder else str(source)),
         hook_name=hook_name,
-        recorded=_read_record(path) if is_folder else published_quality(release, sae_id),
+        recorded=_quality(record) if is_folder else published_quality(release, sae_id),
+        spec=record.get("spec", {}),
     )
 
 
@@ -258,9 +262,13 @@ def _fold_input_scale(sae: Any, source: str, mean_resid_norm: float | None) -> N
     sae.fold_activation_norm_scaling_factor(math.sqrt(sae.cfg.d_in) / mean_resid_norm)
 
 
-def _read_record(path: Path) -> dict[str, float]:
+def _read_record(path: Path) -> dict[str, Any]:
     record = path / RECORD_NAME
-    quality = json.loads(record.read_text(encoding="utf-8"))["quality"] if record.is_file() else {}
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+
+def _quality(record: Mapping[str, Any]) -> dict[str, float]:
+    quality = record.get("quality", {})
     return {key: float(quality[key]) for key in ("fvu", "l0") if key in quality}
 
 

@@ -79,7 +79,7 @@ def _measure_saes(inputs: Inputs) -> pa.Table:
                 "hook_name": dictionary.hook_name,
                 "d_sae": dictionary.d_sae,
                 "architecture": dictionary.architecture,
-                "seed": sae.seed + inputs.cfg.seed if isinstance(sae, SaeToTrain) else None,
+                "seed": dictionary.spec.get("seed"),
                 "origin": _origin(sae),
                 "location": inputs.locate_sae(sae),
                 "fvu": quality.fvu,
@@ -98,7 +98,7 @@ def _show_quality(inputs: Inputs, stage: Stage) -> None:
 
     Confirm stories are left out, since whoever reads the page may choose SAEs by it.
     """
-    trained = [sae.name for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain)]
+    own = [name for name, dictionary in inputs.dictionaries.items() if dictionary.spec]
     stories = _spread_stories(inputs, EVALUATED_PER_EMOTION)
     documents = [inputs.lm.document(story.text) for story in stories]
     evaluations = evaluate_saes(
@@ -106,12 +106,12 @@ def _show_quality(inputs: Inputs, stage: Stage) -> None:
         inputs.dictionaries,
         documents[:: max(1, -(-len(documents) // EVALUATED_TEXTS))],
         stories,
-        seen=() if inputs.is_organism else trained,
+        seen=() if inputs.is_organism else own,
         batch_tokens=inputs.cfg.features.batch_tokens,
     )
     for name, evaluation in evaluations.items():
         stage.write_json(f"{name}.evaluation", evaluation.to_json())
-    metrics = [record for name in trained for record in read_metrics(inputs, stage, name)]
+    metrics = [record for name in own for record in read_metrics(inputs, stage, name)]
     write_training_page(stage, list(evaluations.values()), metrics)
 
 

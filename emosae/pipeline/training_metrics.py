@@ -7,20 +7,19 @@ one training, from scratch to the end: it holds the id that W&B knows the traini
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from emosae.config import SaeOnDisk
 from emosae.pipeline.inputs import Inputs
+from emosae.store import Stage
 from emosae.tracking import Tracker, open_tracker
-
-if TYPE_CHECKING:
-    from emosae.store import Stage
 
 
 def open_metrics(inputs: Inputs, stage: Stage, name: str) -> Tracker:
     """Where the metrics of the SAE `name` go: to the run's file, and on in the same W&B run if W&B is wanted."""
     section, record = inputs.cfg.tracking, _record(name)
     if not stage.has(f"{record}.json"):
-        stage.write_json(record, {"run_id": secrets.token_hex(4), "lines_before": len(_lines(inputs, name))})
+        stage.write_json(record, {"run_id": secrets.token_hex(4), "lines_before": len(_lines(inputs.store.home, name))})
     return open_tracker(
         lambda line: inputs.store.home.append_line("metrics", line),
         series=name,
@@ -35,14 +34,25 @@ def open_metrics(inputs: Inputs, stage: Stage, name: str) -> Tracker:
 
 
 def read_metrics(inputs: Inputs, stage: Stage, name: str) -> list[dict[str, Any]]:
-    """The lines of the training that is under way or was the last; those of earlier trainings are passed over."""
+    """The lines of the training that is under way or was the last; those of earlier trainings are passed over.
+
+    An SAE in a directory may have been trained by another run, such as one of a sweep; its lines are read there.
+    """
+    sae = next(sae for sae in inputs.cfg.saes if sae.name == name)
+    if not isinstance(sae, SaeOnDisk):
+        return _read_series(inputs.store.home, stage, name)
+    run = Stage(sae.path.parent.parent)
+    return [{**line, "series": name} for line in _read_series(run, run.substage(sae.path.parent.name), sae.path.name)]
+
+
+def _read_series(home: Stage, stage: Stage, name: str) -> list[dict[str, Any]]:
     record = _record(name)
     before = stage.read_json(record)["lines_before"] if stage.has(f"{record}.json") else 0
-    return _lines(inputs, name)[before:]
+    return _lines(home, name)[before:]
 
 
-def _lines(inputs: Inputs, name: str) -> list[dict[str, Any]]:
-    return [line for line in inputs.store.home.read_lines("metrics") if line.get("series") == name]
+def _lines(home: Stage, name: str) -> list[dict[str, Any]]:
+    return [line for line in home.read_lines("metrics") if line.get("series") == name]
 
 
 def _record(name: str) -> str:

@@ -29,6 +29,7 @@ def test_a_sweep_ends_in_an_atlas_of_its_runs(quiet_run: Path) -> None:
     assert states(quiet_run) == dict.fromkeys(TASKS, "finished")
     assert (quiet_run / "runs" / SAE / "saes" / SAE / "sae_weights.safetensors").is_file()
     assert set(pq.read_table(quiet_run / "atlas/nodes.parquet")["sae"].to_pylist()) == {SAE}
+    assert pq.read_table(quiet_run / "saes/saes.parquet")["seed"].to_pylist() == [0]
     configs = [Store.existing(path).read_manifest()["config"] for path in (quiet_run, quiet_run / "runs" / SAE)]
     groups = {cfg["tracking"]["group"] for cfg in configs}
     assert len(groups) == 1
@@ -165,7 +166,7 @@ def test_ctrl_c_saves_and_ends_what_runs(write_config: Callable[..., Path], tmp_
     wait_until((out / "runs" / SAE / "metrics.jsonl").exists, "some steps")
     os.killpg(process.pid, signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, complaint
     assert [line for line in complaint.splitlines() if "Traceback" in line] == []
     assert list(states(out).values()) == ["finished", "cancelled", "new", "new"]
     assert list((out / "runs" / SAE / "saes/checkpoints").glob("step-*.json"))

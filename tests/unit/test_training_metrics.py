@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emosae.config import RunConfig, SaeToTrain
+from emosae.config import RunConfig, SaeOnDisk, SaeToTrain
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.training_metrics import open_metrics, read_metrics
 from emosae.store import Stage, Store
@@ -54,3 +54,13 @@ def test_a_training_from_scratch_is_another_though_the_file_is_the_same(inputs: 
 def test_metrics_of_a_run_that_kept_no_record_are_all_read(inputs: Inputs) -> None:
     inputs.store.home.append_line("metrics", {"series": "one", "step": 1, "loss": 3.0})
     assert logged(inputs, inputs.store.stage("saes"), "one") == [(1, 3.0)]
+
+
+def test_metrics_of_an_sae_that_another_run_trained_are_read_there_under_its_name_here(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    train(inputs, inputs.store.stage("saes"), "one", range(1, 4))
+    sae = SaeOnDisk(name="sweep.1", path=tmp_path / "saes" / "one")
+    other = Inputs(RunConfig(saes=(sae,)), Store(tmp_path / "atlas"))
+    lines = read_metrics(other, other.store.stage("saes"), "sweep.1")
+    assert [(line["series"], line["step"]) for line in lines] == [("sweep.1", step) for step in range(1, 4)]
