@@ -1,9 +1,10 @@
 """One training step of an SAE: emosae's against sae-lens' own, and for topk against sparsify's where it is installed.
 
 All take the same batches of sparse sums of planted rows. sae-lens' trainer begins from the same weights, and after
-equal steps the losses are compared (`loss_rel_diff`). standard and jumprelu are timed where they spend a training:
-after their encoder biases are lowered until about one feature in a hundred fires. `--dead` features count as dead, so
-that the auxiliary loss of the topk families is paid for.
+equal steps the losses are compared (`loss_rel_diff`). emosae screens the features of the topk families in the number
+format that its probe chooses (`screen`), but for `topk_torch_vs_saelens` in fp32. standard and jumprelu are timed where
+they spend a training: after their encoder biases are lowered until about one feature in a hundred fires. `--dead`
+features count as dead, so that the auxiliary loss of the topk families is paid for.
 """
 
 from __future__ import annotations
@@ -11,34 +12,44 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import measure
 
-ARCHITECTURES = ("topk", "batchtopk", "standard", "jumprelu")
+COMPARISONS = {
+    "topk_torch": "topk",
+    "topk_aux": "topk",
+    "batchtopk": "batchtopk",
+    "standard": "standard",
+    "jumprelu": "jumprelu",
+}
 EQUAL_STEPS = 5
+
+Side = Literal["emosae", "emosae in fp32", "sae-lens"]
 
 
 def main() -> None:
     """Run all comparisons."""
     arguments = measure.read_arguments(__doc__, d_in=512, d_sae=8192, k=32, batch_size=4096, dead=512)
     comparisons, differences = [], {}
-    for architecture in ARCHITECTURES:
-        name = "topk_torch_vs_saelens" if architecture == "topk" else f"{architecture}_vs_saelens"
-        differences[name] = compare_losses(architecture, arguments)
-        ours, theirs = (stepper(architecture, arguments, is_ours=is_ours) for is_ours in (True, False))
-        comparisons.append(measure.run(name, {"emosae": ours, "sae-lens": theirs}, arguments.rounds))
-    for peer, contender in (("saelens", stepper("topk", arguments, is_ours=False)), ("sparsify", sparsify(arguments))):
-        if contender is not None:
-            ours = stepper("topk", arguments, is_ours=True)
-            comparisons.append(measure.run(f"topk_aux_vs_{peer}", {"emosae": ours, peer: contender}, arguments.rounds))
+    for name, architecture in COMPARISONS.items():
+        ours = "emosae in fp32" if name == "topk_torch" else "emosae"
+        own, sae_lens = (partial(build, architecture, arguments, side) for side in (ours, "sae-lens"))
+        differences[f"{name}_vs_saelens"] = compare_losses(own(), sae_lens(), arguments)
+        contenders = {"emosae": stepper(own(), arguments), "sae-lens": stepper(sae_lens(), arguments)}
+        comparisons.append(measure.run(f"{name}_vs_saelens", contenders, arguments.rounds))
+    if (peer := sparsify(arguments)) is not None:
+        contenders = {"emosae": stepper(build("topk", arguments, "emosae"), arguments), "sparsify": peer}
+        comparisons.append(measure.run("topk_aux_vs_sparsify", contenders, arguments.rounds))
     measure.report("sae_step", comparisons, arguments)
-    print("  loss_rel_diff after equal steps:", {name: f"{value:.1e}" for name, value in differences.items()})
+    screen = str(build("topk", arguments, "emosae").screen).removeprefix("torch.")
+    shown = {name: f"{value:.1e}" for name, value in differences.items()}
+    print(f"  screened in {screen}; loss_rel_diff after equal steps:", shown)
     if arguments.json is not None:
         record = json.loads(arguments.json.read_text(encoding="utf-8"))
-        arguments.json.write_text(
-            json.dumps(record | {"loss_rel_diff": differences}, indent=2) + "\n", encoding="utf-8"
-        )
+        record |= {"loss_rel_diff": differences, "screen": screen}
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def batches(arguments: argparse.Namespace) -> Callable[[], Any]:
@@ -57,8 +68,8 @@ def batches(arguments: argparse.Namespace) -> Callable[[], Any]:
     return lambda: made[next(calls) % EQUAL_STEPS]
 
 
-def build(architecture: str, arguments: argparse.Namespace, *, is_ours: bool) -> Any:
-    """A trainer with the same first weights for either side."""
+def build(architecture: str, arguments: argparse.Namespace, side: Side) -> Any:
+    """A trainer with the same first weights for any side."""
     import torch
     from sae_lens.training.sae_trainer import SAETrainer
 
@@ -74,7 +85,9 @@ def build(architecture: str, arguments: argparse.Namespace, *, is_ours: bool) ->
         least = 0.5 if architecture == "jumprelu" else 0.0
         sample = hidden.flatten()[:: max(1, hidden.numel() // 1_000_000)]
         trainer.sae.b_enc.data -= sample.quantile(0.99) - least
-    if not is_ours:
+    if side == "emosae in fp32":
+        trainer.screen = torch.float32
+    if side == "sae-lens":
         trainer.sae.W_enc.data = trainer.sae.W_enc.data.contiguous()
         theirs = SAETrainer(trainer.cfg, trainer.sae, iter(()))
         theirs.activation_scaler.scaling_factor = 0.2
@@ -83,9 +96,9 @@ def build(architecture: str, arguments: argparse.Namespace, *, is_ours: bool) ->
     return trainer
 
 
-def stepper(architecture: str, arguments: argparse.Namespace, *, is_ours: bool) -> Callable[[], object]:
+def stepper(trainer: Any, arguments: argparse.Namespace) -> Callable[[], object]:
     """One step; features marked dead stay so."""
-    trainer, draw = build(architecture, arguments, is_ours=is_ours), batches(arguments)
+    draw = batches(arguments)
 
     def step() -> object:
         trainer.n_forward_passes_since_fired[: arguments.dead] = 1e9
@@ -94,9 +107,8 @@ def stepper(architecture: str, arguments: argparse.Namespace, *, is_ours: bool) 
     return step
 
 
-def compare_losses(architecture: str, arguments: argparse.Namespace) -> float:
+def compare_losses(ours: Any, theirs: Any, arguments: argparse.Namespace) -> float:
     """Largest relative difference of the losses over equal steps from equal weights."""
-    ours, theirs = (build(architecture, arguments, is_ours=is_ours) for is_ours in (True, False))
     draw, again = batches(arguments), batches(arguments)
     pairs = [(float(ours.step(draw()).loss), float(theirs.step(again()).loss)) for _ in range(EQUAL_STEPS)]
     return max(abs(mine - other) / abs(other) for mine, other in pairs)

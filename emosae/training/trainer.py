@@ -10,6 +10,7 @@ from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor, nn
 
 from emosae.training.relu_step import fires_rarely, has_relu_step, relu_backward
+from emosae.training.screen import quickest_format
 from emosae.training.sparse_step import SparseOutput
 from emosae.training.top_values import kth_largest
 from emosae.training.topk_step import has_topk_step, topk_backward
@@ -21,7 +22,8 @@ class Trainer(SAETrainer[Any, Any]):
 
     topk and batchtopk take a closed form, standard and jumprelu do for as long as few features fire; the encoder is
     then held feature by feature in memory, so that its gradient is written row by row. Its shape stays sae-lens', and
-    saving makes it contiguous. Everything else takes sae-lens' own forward pass.
+    saving makes it contiguous. Everything else takes sae-lens' own forward pass. `screen` is the number format in which
+    a CPU looks for the features that topk and batchtopk may select; it decides no bit, so checkpoints do not hold it.
 
     In a world of several processes each is given its part of the batch. Losses are means over the whole batch,
     gradients and counts of firings are added over processes, and batchtopk selects over all of them, so every
@@ -32,6 +34,8 @@ class Trainer(SAETrainer[Any, Any]):
         super().__init__(*args, **kwargs)
         self._world = world
         self._is_topk, self._is_relu = has_topk_step(self.sae), has_relu_step(self.sae)
+        is_cpu = torch.device(self.cfg.device).type == "cpu"
+        self.screen = quickest_format() if self._is_topk and is_cpu else torch.float32
         if self._is_topk or self._is_relu:
             self.sae.W_enc.data = self.sae.W_enc.data.T.contiguous().T
             for group in self.optimizer.param_groups:
@@ -57,7 +61,7 @@ class Trainer(SAETrainer[Any, Any]):
     def _sparse_pass(self, sae: Any, sae_in: Tensor) -> TrainStepOutput | None:
         """A step in closed form, or nothing where there is none or it would be the slower one."""
         if self._is_topk:
-            found = topk_backward(sae, sae_in, self.dead_neurons, self._world)
+            found = topk_backward(sae, sae_in, self.dead_neurons, self._world, self.screen)
             if hasattr(sae, "topk_threshold"):
                 self._follow_threshold(sae, found.acts)
         elif self._is_relu and fires_rarely(sae, sae_in):

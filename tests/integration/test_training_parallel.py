@@ -1,4 +1,4 @@
-"""Two processes train what one does."""
+"""Two processes train what one does, each looking for the largest activations in a number format of its own."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ sys.path.insert(0, {tests!r})
 from planted import HOOK, planted_resid
 from emosae.activations import MemoryStream
 from emosae.store import Stage
-from emosae.training import ARCHITECTURES, CheckpointPolicy, SaeTrainSpec, World, train_saes
+from emosae.training import ARCHITECTURES, CheckpointPolicy, SaeTrainSpec, World, train_saes, trainer
 
 torch.set_num_threads(1)
 resid = 2 * planted_resid(1500, 16, 24, l0=3.0)[0] + 1
 options = dict(model_name="tiny", hook_name=HOOK, d_sae=64, k=3, steps=20, batch_size=128, dead_window=4)
 specs = [SaeTrainSpec(name=name, architecture=name, **options) for name in ARCHITECTURES]
 world = World.join()
+trainer.quickest_format = lambda: (torch.bfloat16, torch.float32)[world.rank]
 stream = MemoryStream({{HOOK: resid}}, 128, seed=0)
 killed_at = int(os.environ.get("KILLED_AT", "0"))
 if killed_at and world.rank == 1:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 
 D_IN, D_SAE, BATCH = 32, 256, 128
 RESID, _ = planted_resid(4000, D_IN, 64, l0=4.0)
+FORMATS = [torch.bfloat16, torch.float32]
 
 
 def trainers(architecture: str, *, dead_window: int = 1000) -> tuple[Any, Any]:
@@ -53,10 +54,14 @@ def gradients(trainer: Any, batch: Tensor, monkeypatch: pytest.MonkeyPatch) -> d
     return found
 
 
+@pytest.mark.parametrize("screen", FORMATS)
 @pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
 @pytest.mark.parametrize("n_dead", [0, 5, 100])
-def test_every_gradient_is_sae_lens_own(architecture: str, n_dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_gradient_is_sae_lens_own(
+    architecture: str, n_dead: int, screen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = trainers(architecture)
+    ours.screen = screen
     for batch in batches(3):
         ours.step(batch)
         theirs.step(batch)
@@ -68,6 +73,56 @@ def test_every_gradient_is_sae_lens_own(architecture: str, n_dead: int, monkeypa
     assert set(found) == {"W_enc", "W_dec", "b_enc", "b_dec"}
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()), msg=name)
+
+
+@pytest.mark.parametrize("screen", FORMATS)
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+@pytest.mark.parametrize("apart", [0.0, 1e-4, 1e-3])
+def test_twins_that_bf16_cannot_tell_apart_get_sae_lens_gradients(
+    architecture: str, apart: float, screen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each feature has a twin; which of exact ones is selected is open, so their gradients are compared as one."""
+    ours, theirs = trainers(architecture)
+    half = D_SAE // 2
+    for sae in (ours.sae, theirs.sae):
+        for weights in (sae.W_enc.data.T, sae.W_dec.data, sae.b_enc.data):
+            weights[half:] = weights[:half] * (1 + apart)
+    ours.screen = screen
+    expected, found = gradients(theirs, batches(1)[0], monkeypatch), gradients(ours, batches(1)[0], monkeypatch)
+    if apart == 0.0:
+        for values in (expected, found):
+            values["W_enc"] = values["W_enc"][:, :half] + values["W_enc"][:, half:]
+            values["W_dec"] = values["W_dec"][:half] + values["W_dec"][half:]
+            values["b_enc"] = values["b_enc"][:half] + values["b_enc"][half:]
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()), msg=name)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_a_training_may_change_its_format_between_steps_to_the_same_bits(architecture: str) -> None:
+    plans = [FORMATS[:1], FORMATS[1:], FORMATS]
+    states = []
+    for plan in plans:
+        ours, _ = trainers(architecture, dead_window=3)
+        for step, batch in enumerate(batches(20)):
+            ours.screen = plan[step % len(plan)]
+            ours.step(batch)
+        assert int(ours.dead_neurons.sum()) > 0
+        states.append(ours.sae.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value), name
+        assert torch.equal(states[2][name], value), name
+
+
+@pytest.mark.parametrize("screen", FORMATS)
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+@pytest.mark.parametrize("where", ["token", "encoder", "bias"])
+def test_a_number_that_is_none_reaches_the_loss(architecture: str, where: str, screen: torch.dtype) -> None:
+    ours, _ = trainers(architecture)
+    ours.screen, batch = screen, batches(1)[0].clone()
+    spoiled = {"token": batch[5], "encoder": ours.sae.W_enc.data[:, 7], "bias": ours.sae.b_enc.data[7:8]}
+    spoiled[where][0] = torch.nan
+    assert not ours.step(batch).loss.isfinite()
 
 
 @pytest.mark.parametrize("architecture", ["standard", "jumprelu"])
