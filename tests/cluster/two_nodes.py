@@ -73,7 +73,7 @@ class Slurm:
         (self.base / "key").chmod(0o400)
         conf = self.base / "slurm.conf"
         host, user = socket.gethostname().split(".")[0], getpass.getuser()
-        filled = CONF.format(host=host, user=user, base=self.base, ports=_free_ports(3), cores=CORES)
+        filled = CONF.format(host=host, user=user, base=self.base, ports=free_ports(3), cores=CORES)
         conf.write_text("\n".join([filled, *self._settings, ""]))
         release = int(self.run("slurmd", "-V").split()[1].split(".")[0])
         (self.base / "cgroup.conf").write_text(f"CgroupPlugin={'cgroup/v1' if release < 23 else 'disabled'}\n")
@@ -139,7 +139,7 @@ def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = 180, ev
         time.sleep(every)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
