@@ -17,7 +17,6 @@ from typing import Any
 import measure
 
 BATCH = 32
-BATCH_TOKENS = 4096
 N_WORDS = 4096
 SHAPES = {"qwen2_6x192": ("qwen2", 6, 192, 6), "llama_12x512": ("llama", 12, 512, 8)}
 
@@ -91,13 +90,13 @@ class Bench:
         self.hook_names = [f"blocks.{layer}.hook_resid_post" for layer in (self.lm.n_layers // 2 - 1, deepest)]
         everyone = range(len(self.documents))
         self.in_order = [list(everyone[start : start + BATCH]) for start in range(0, len(everyone), BATCH)]
-        self.packed = pack_by_length([len(document) for document in self.documents], BATCH_TOKENS)
+        self.packed = pack_by_length([len(document) for document in self.documents], self.lm.batch_tokens)
 
     def harvest(self) -> dict[str, Any]:
         """emosae's way."""
         from emosae.activations import harvest
 
-        return harvest(self.lm, self.documents, self.hook_names, batch_tokens=BATCH_TOKENS)
+        return harvest(self.lm, self.documents, self.hook_names)
 
     def harvest_bridge(self) -> dict[str, Any]:
         """transformer-lens' way."""

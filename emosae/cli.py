@@ -76,7 +76,8 @@ def _split_verb(args: Sequence[str]) -> tuple[str, list[str]]:
 def _overview(group: str) -> str:
     """The verbs and what each does, or those of one group."""
     shown = {verb: command for verb, command in VERBS.items() if verb.startswith(group)}
-    lines = [f"  {verb:<18}{(command.__doc__ or '').splitlines()[0]}" for verb, command in shown.items()]
+    width = max(map(len, shown), default=0) + 2
+    lines = [f"  {verb:<{width}}{(command.__doc__ or '').splitlines()[0]}" for verb, command in shown.items()]
     usage = " ".join(["usage: emosae", *group.split(), "VERB ..."])
     return "\n".join([usage, "", *lines, "", "emosae VERB --help shows its flags; emosae --version the version."])
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from tyro.conf import arg
 
 from emosae.config_cluster import ClusterSection, ClusterStage, Resources
 from emosae.config_saes import (
@@ -110,17 +111,25 @@ class FeaturesSection(Section):
     """Encoding the stories with the SAEs."""
 
     skip_tokens: int = Field(default=0, ge=0, description="Real tokens at the start of a story that do not count.")
-    batch_tokens: Count = Field(
-        default=8192, description="Tokens in one forward pass; more is faster and takes more memory."
+    batch_tokens: Count | None = Field(
+        default=None, description="Tokens in one forward pass; if none, 512 on a CPU and 16,384 on a GPU."
+    )
+    hooks: Annotated[tuple[str, ...], arg(aliases=("--hooks",))] = Field(
+        default=(),
+        description="Hooks without an SAE that the layer sweep covers too; none is all blocks of the organism.",
     )
 
 
 class SelectivitySection(Section):
     """Which features tell one emotion from the others."""
 
-    alpha: Share = Field(default=0.05, description="False discovery rate.")
-    permutations: Count = Field(default=1024, description="Shuffles of the labels within topics.")
-    top: Count = Field(default=20, description="Candidates kept per SAE and emotion.")
+    alpha: Annotated[Share, arg(aliases=("--alpha",))] = Field(default=0.05, description="False discovery rate.")
+    permutations: Annotated[Count, arg(aliases=("--permutations",))] = Field(
+        default=1024, description="Shuffles of the labels within topics."
+    )
+    top: Annotated[Count, arg(aliases=("--top",))] = Field(
+        default=20, description="Candidates kept per SAE and emotion."
+    )
 
 
 class AtlasSection(Section):

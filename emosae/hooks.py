@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -245,6 +245,18 @@ def _resolve(lm: Hookable, hook_name: str) -> tuple[int, int]:
     match = _HOOK_NAME.fullmatch(hook_name)
     if match is None or int(match[1]) >= len(lm.blocks):
         raise UserError(f"hook {hook_name} does not exist in {lm.name}: {_valid_names(lm)}")
+    return _place_of(hook_name)
+
+
+def sort_hooks(hook_names: Iterable[str]) -> list[str]:
+    """The names from the input to the output of a model; before a block comes before after it. Refused: other names."""
+    return sorted(hook_names, key=_place_of)
+
+
+def _place_of(hook_name: str) -> tuple[int, int]:
+    match = _HOOK_NAME.fullmatch(hook_name)
+    if match is None:
+        raise UserError(f"hook {hook_name}: is not of the form blocks.N.hook_resid_pre or blocks.N.hook_resid_post")
     return int(match[1]), ("pre", "post").index(match[2])
 
 

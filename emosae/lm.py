@@ -29,6 +29,8 @@ from emosae.hooks import (
 
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 LOGIT_ELEMENTS = 2**26  # most logits in memory at once
+CPU_BATCH_TOKENS = 512
+GPU_BATCH_TOKENS = 16_384
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +59,11 @@ class LanguageModel:
     special_ids: frozenset[int]
     stop_ids: frozenset[int]
     blocks: tuple[nn.Module, ...] = field(repr=False)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a forward pass where nobody says how many: what stays in a CPU's cache, or what fills a GPU."""
+        return CPU_BATCH_TOKENS if self.device == "cpu" else GPU_BATCH_TOKENS
 
     @property
     def has_chat_template(self) -> bool:
@@ -210,7 +217,7 @@ def read_resid(
     prompts: Sequence[Prompt | Sequence[int]],
     hook_names: Sequence[str],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     edits: Mapping[str, EditFn] = NO_EDITS,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "pos d_in"]]]]:
@@ -223,13 +230,14 @@ def read_resid(
         lm: The model.
         prompts: Ids to read; for `edits` that ask what was generated, as `Prompt`.
         hook_names: Where to read; after the edit, if there is one at the same place.
-        batch_tokens: Tokens in a forward pass, padding included.
+        batch_tokens: Tokens in a forward pass, padding included; `lm.batch_tokens` if none.
         edits: What to do to the stream, by hook name.
         progress: Called with the number of prompts that were read since the last call.
     """
     found = as_prompts(lm, prompts)
     hooks = ResidHooks(lm, hook_names, edits, reads_only=True)
-    return _read_batches(lm, found, hooks, pack_by_length([len(prompt) for prompt in found], batch_tokens), progress)
+    batches = pack_by_length([len(prompt) for prompt in found], batch_tokens or lm.batch_tokens)
+    return _read_batches(lm, found, hooks, batches, progress)
 
 
 def _read_batches(
@@ -254,12 +262,12 @@ def read_logits(
     prompts: Sequence[Prompt | Sequence[int]],
     *,
     edits: Mapping[str, EditFn] = NO_EDITS,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
 ) -> Iterator[tuple[int, Float[Tensor, "pos d_vocab"]]]:
     """Next-token logits at every position of every prompt, with the prompt's index, shortest prompts first."""
     found = as_prompts(lm, prompts)
     hooks = ResidHooks(lm, (), edits)
-    batch_tokens = min(batch_tokens, LOGIT_ELEMENTS // _d_vocab(lm))
+    batch_tokens = min(batch_tokens or lm.batch_tokens, LOGIT_ELEMENTS // _d_vocab(lm))
     for batch in pack_by_length([len(prompt) for prompt in found], batch_tokens):
         with torch.no_grad(), hooks:
             output = hooks.read(pad_right([found[index] for index in batch], lm.device))
@@ -272,14 +280,14 @@ def next_logits(
     prompts: Sequence[Prompt | Sequence[int]],
     *,
     edits: Mapping[str, EditFn] = NO_EDITS,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
 ) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that would follow each prompt, in the order of the prompts."""
     found = as_prompts(lm, prompts)
     hooks = ResidHooks(lm, (), edits)
     dtype = torch.float64 if lm.dtype == "float64" else torch.float32
     logits = torch.empty(len(found), _d_vocab(lm), device=lm.device, dtype=dtype)
-    for batch in pack_by_length([len(prompt) for prompt in found], batch_tokens):
+    for batch in pack_by_length([len(prompt) for prompt in found], batch_tokens or lm.batch_tokens):
         padded = pad_right([found[index] for index in batch], lm.device)
         with torch.no_grad(), hooks:
             output = hooks.read(padded, logits_to_keep=padded.lengths[:, None] - 1)

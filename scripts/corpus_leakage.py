@@ -6,6 +6,7 @@ held out.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -17,8 +18,8 @@ from sklearn.svm import LinearSVC
 
 from emosae.stories import SHIPPED, load_stories
 
-WORDS = {"token_pattern": r"\b\w[\w'-]*\b"}
-TFIDF = {"sublinear_tf": True, **WORDS}
+WORDS: Any = {"token_pattern": r"\b\w[\w'-]*\b"}
+TFIDF: Any = {"sublinear_tf": True, **WORDS}
 CLASSIFIERS = {
     "logistic regression on tf-idf, C = 10": (TfidfVectorizer(**TFIDF), LogisticRegression(C=10, max_iter=500)),
     "the same, C = 1": (TfidfVectorizer(**TFIDF), LogisticRegression(C=1, max_iter=500)),

@@ -46,7 +46,7 @@ def read_tokens(
     hook_names: Sequence[str],
     *,
     skip_tokens: int = 0,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "token d_in"]]]]:
     """Read documents; yield each one's index and its residuals at real tokens after the first `skip_tokens`.
@@ -74,7 +74,7 @@ def harvest(
     documents: Sequence[Sequence[int]],
     hook_names: Sequence[str],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     progress: bool = False,
 ) -> dict[str, Float[Tensor, "token d_in"]]:
     """Residuals at the real tokens of all documents, per hook, from one pass over the text.

@@ -141,7 +141,7 @@ def evaluate_saes(
     stories: Sequence[Story],
     *,
     seen: Collection[str] = (),
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     max_elements: int = BLOCK_ELEMENTS,
 ) -> dict[str, SaeEvaluation]:
     """Evaluate SAEs on the same text: one pass of the model, one more per hook and one more per SAE.
@@ -154,7 +154,7 @@ def evaluate_saes(
         documents: Token ids of texts, each read alone; everything but `fvu_by_emotion` is measured on them.
         stories: Texts with emotions, for `fvu_by_emotion`.
         seen: Names of the SAEs that were trained on this text; only recorded.
-        batch_tokens: Tokens in a forward pass, padding included.
+        batch_tokens: Tokens in a forward pass, padding included; `lm.batch_tokens` if none.
         max_elements: Numbers that a dense block of activations may hold.
 
     Refused: SAEs of another width than the model, text without tokens to measure or predict, residuals and
@@ -192,11 +192,13 @@ class _TextBatch:
         return lambda resid, *_: torch.where(self.is_text[..., None], values.to(resid), resid)
 
 
-def _batches(lm: LanguageModel, documents: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[_TextBatch]:
+def _batches(lm: LanguageModel, documents: Sequence[Sequence[int]], batch_tokens: int | None) -> Iterator[_TextBatch]:
     """Documents of like length together, few enough that their logits fit."""
     prompts = as_prompts(lm, documents)
     special = torch.tensor(sorted(lm.special_ids), dtype=torch.long, device=lm.device)
-    batch_tokens = min(batch_tokens, LOGIT_ELEMENTS // lm.model.get_output_embeddings().weight.shape[0])
+    batch_tokens = min(
+        batch_tokens or lm.batch_tokens, LOGIT_ELEMENTS // lm.model.get_output_embeddings().weight.shape[0]
+    )
     for batch in pack_by_length([len(prompt) for prompt in prompts], batch_tokens):
         padded = pad_right([prompts[index] for index in batch], lm.device)
         yield _TextBatch(padded, padded.is_real & ~torch.isin(padded.ids, special))
@@ -230,7 +232,7 @@ def _sum_nats(batch: _TextBatch, hooks: ResidHooks) -> float:
 
 
 def _measure_stories(
-    lm: LanguageModel, stories: Sequence[Story], tallies: Mapping[str, SaeTally], batch_tokens: int
+    lm: LanguageModel, stories: Sequence[Story], tallies: Mapping[str, SaeTally], batch_tokens: int | None
 ) -> None:
     hook_names = sorted({tally.hook_name for tally in tallies.values()})
     documents = [lm.document(story.text) for story in stories]

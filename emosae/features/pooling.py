@@ -37,24 +37,39 @@ class _Entries:
         return _Entries(*(getattr(self, column.name)[order] for column in fields(self)))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Pooled:
+    """What one pass over the stories left.
+
+    Attributes:
+        features: Activations of every dictionary, by its name.
+        resid_mean: Average residual of each story at the hooks that no dictionary reads, in the order asked for.
+    """
+
+    features: dict[str, StoryFeatures]
+    resid_mean: dict[str, Float[Tensor, "story d_in"]]
+
+
 def pool_features(
     lm: LanguageModel,
     dictionaries: Mapping[str, Dictionary],
     stories: Sequence[Story],
     *,
+    hooks: Sequence[str] = (),
     skip_tokens: int = 0,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     max_elements: int = BLOCK_ELEMENTS,
     progress: bool = False,
-) -> dict[str, StoryFeatures]:
+) -> Pooled:
     """Pool every dictionary's activations per story, in one pass of the model for all hooks.
 
     Args:
         lm: The model that reads.
         dictionaries: SAEs by the name that tables will carry; several may share a hook.
         stories: What is read, each alone behind its BOS.
+        hooks: Further hooks where residuals are averaged.
         skip_tokens: Real tokens at the start of each story that are not pooled.
-        batch_tokens: Tokens in a forward pass.
+        batch_tokens: Tokens in a forward pass; `lm.batch_tokens` if none.
         max_elements: Numbers that a dense block of activations may hold.
         progress: Whether to show a bar.
 
@@ -63,7 +78,8 @@ def pool_features(
     _refuse_misfits(lm, dictionaries)
     documents = [lm.document(story.text) for story in stories]
     _refuse_short_stories(lm, stories, documents, skip_tokens)
-    hook_names = sorted({dictionary.hook_name for dictionary in dictionaries.values()})
+    read = {dictionary.hook_name for dictionary in dictionaries.values()}
+    hook_names = sorted(read | set(hooks))
     pages = read_tokens(
         lm, documents, hook_names, skip_tokens=skip_tokens, batch_tokens=batch_tokens, progress=progress
     )
@@ -76,10 +92,11 @@ def pool_features(
             _average_resid(batch, resid_mean[hook_name])
     n_tokens = np.array([len(find_real_tokens(lm, document)) - skip_tokens for document in documents])
     story_ids = tuple(story.id for story in stories)
-    return {
+    tables = {
         name: _assemble(name, dictionary, story_ids, entries[name], n_tokens, resid_mean[dictionary.hook_name])
         for name, dictionary in dictionaries.items()
     }
+    return Pooled(tables, {hook_name: resid_mean[hook_name] for hook_name in hooks if hook_name not in read})
 
 
 def _refuse_misfits(lm: LanguageModel, dictionaries: Mapping[str, Dictionary]) -> None:

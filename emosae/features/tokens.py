@@ -25,7 +25,7 @@ def token_acts_many(
     stories: Sequence[Story],
     feature_idx: Sequence[Sequence[int]],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
 ) -> list[TokenActs]:
     """Activations at every real token of several stories, read together; `feature_idx` has one list per story."""
     documents = [lm.document(story.text) for story in stories]

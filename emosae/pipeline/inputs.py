@@ -15,7 +15,12 @@ from emosae.store import Store
 
 _log = logging.getLogger(__name__)
 
+RESIDUALS = "resid_mean"
+"""Residuals at hooks without an SAE, in the folder of the features."""
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from emosae.features import StoryFeatures
     from emosae.lm import LanguageModel
     from emosae.sae import SaeLensDictionary
@@ -64,6 +69,11 @@ class Inputs:
         section = self.cfg.model
         name = section.name or organism_path()
         return open_lm(name, revision=section.revision, device=section.device, dtype=section.dtype)
+
+    @property
+    def model_title(self) -> str:
+        """The model as pages call it, without the folder or account that it lies in."""
+        return "the embedded organism" if self.is_organism else self.lm.name.rstrip("/").rsplit("/", 1)[-1]
 
     def describe_model(self) -> dict[str, str]:
         """Name, revision and weight hash, for the manifest."""
@@ -172,6 +182,24 @@ class Inputs:
 
         stage = self.store.stage("features")
         return [StoryFeatures.load(stage.substage(sae.name)) for sae in self.cfg.saes]
+
+    @property
+    def swept_hooks(self) -> list[str]:
+        """Where residuals are averaged beside the SAEs' hooks: as the config names them, or the organism's blocks."""
+        named = self.cfg.features.hooks
+        if named or not self.is_organism:
+            return list(named)
+        return [f"blocks.{layer}.hook_resid_post" for layer in range(self.lm.n_layers)]
+
+    @cached_property
+    def resid_means(self) -> dict[str, Tensor]:
+        """Average residual of every story, by hook, the earliest hook first."""
+        from emosae.hooks import sort_hooks
+
+        stage = self.store.stage("features")
+        found = stage.read_tensors(RESIDUALS) if stage.has(f"{RESIDUALS}.safetensors") else {}
+        found |= {table.hook_name: table.resid_mean for table in self.features}
+        return {hook_name: found[hook_name] for hook_name in sort_hooks(found)}
 
     @cached_property
     def selectivity(self) -> Selectivity:

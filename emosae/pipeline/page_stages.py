@@ -80,7 +80,7 @@ def _write_atlas_pages(inputs: Inputs, atlas: Atlas, ledger: pa.Table, stage: St
     summary = _read_optional(code, "summary")
     write_site(
         SiteData(
-            model="the embedded organism" if inputs.is_organism else inputs.lm.name.rstrip("/").rsplit("/", 1)[-1],
+            model=inputs.model_title,
             synthetic=inputs.is_organism,
             manifest=store.read_manifest(),
             saes=store.stage("saes").read_table("saes"),

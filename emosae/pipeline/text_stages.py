@@ -12,11 +12,18 @@ import pyarrow as pa
 from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
 from emosae.features import check_saes, pool_features
 from emosae.features.evaluation import evaluate_saes
-from emosae.pipeline.inputs import Inputs
+from emosae.pipeline.inputs import RESIDUALS, Inputs
 from emosae.pipeline.training_metrics import open_metrics, read_metrics
 from emosae.pipeline.training_rows import gather_rows
+from emosae.report.ranking_page import RankingData, write_ranking_page
 from emosae.report.training_page import write_training_page
-from emosae.selectivity import measure_baselines, rank_features
+from emosae.selectivity import (
+    compare_baselines,
+    measure_baselines,
+    rank_features,
+    score_baselines,
+    sweep_layers,
+)
 from emosae.stories import Story, format_stories
 from emosae.training import SaeTrainSpec, train_saes
 
@@ -133,31 +140,43 @@ def _origin(sae: object) -> str:
 
 
 def pool(inputs: Inputs, stage: Stage) -> None:
-    """Every SAE's activations on every story."""
+    """Every SAE's activations on every story, and the residuals of the layer sweep, in one pass."""
     section = inputs.cfg.features
     pooled = pool_features(
         inputs.lm,
         inputs.dictionaries,
         inputs.stories,
+        hooks=inputs.swept_hooks,
         skip_tokens=section.skip_tokens,
         batch_tokens=section.batch_tokens,
         progress=True,
     )
-    for name, table in pooled.items():
+    for name, table in pooled.features.items():
         table.save(stage.substage(name))
+    if pooled.resid_mean:
+        stage.write_tensors(RESIDUALS, pooled.resid_mean)
 
 
 def rank(inputs: Inputs, stage: Stage) -> None:
-    """Which features tell which emotions apart; baselines beside them; confirm is read here and counted."""
+    """Which features tell which emotions apart, beside baselines and by layer; confirm is read here and counted."""
     section = inputs.cfg.selectivity
+    features, stories = inputs.features, inputs.stories
     ranking = rank_features(
-        inputs.features,
-        inputs.stories,
+        features,
+        stories,
         rng=np.random.default_rng([inputs.cfg.seed, 5]),
         alpha=section.alpha,
         permutations=section.permutations,
         top=section.top,
     )
     ranking.save(stage)
-    stage.write_table("baselines", measure_baselines(inputs.features, inputs.stories))
+    scores = score_baselines(features, stories)
+    found = {
+        "baselines": measure_baselines(features, stories, scores),
+        "comparisons": compare_baselines(features, stories, ranking.summary, scores),
+        "layers": sweep_layers(features, inputs.resid_means, stories, ranking.candidates),
+    }
+    for name, table in found.items():
+        stage.write_table(name, table)
     inputs.store.update_manifest(looks={"confirm_stories": ranking.looks})
+    write_ranking_page(stage, RankingData(inputs.model_title, inputs.is_organism, section.alpha, ranking, **found))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,8 @@ from emosae.report.figures.curves import (
     draw_cloud,
     draw_curves,
     name_series,
-    series_colour,
-    series_dash,
 )
+from emosae.report.script_page import Cell, Picture, Row, SortableTable, Swatch
 from emosae.report.wording import join_words, say_count
 
 if TYPE_CHECKING:
@@ -65,67 +63,6 @@ MEANINGS = (
         "both measured from their means, so that a large common offset does not hide it.",
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What a table shows, and the number it is sorted by; NaN is sorted last."""
-
-    text: str
-    value: float
-
-    @property
-    def sort(self) -> str:
-        """For the page's script; empty if there is no number."""
-        return repr(self.value) if math.isfinite(self.value) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Swatch:
-    """How a series looks, and its name."""
-
-    series: int
-    name: str
-
-    @property
-    def colour(self) -> str:
-        """With the CSS variable by which the page finds the series."""
-        return f"var(--series-{self.series}, {series_colour(self.series)})"
-
-    @property
-    def dash(self) -> str:
-        """SVG's dash pattern."""
-        return series_dash(self.series)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of a table: its name (with the look of its series, if it has one), texts, and numbers."""
-
-    name: str
-    texts: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    swatch: Swatch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SortableTable:
-    """A table that a click on a heading sorts: headings of the names, of texts, and of numbers."""
-
-    head: str
-    texts: tuple[str, ...]
-    numbers: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure as SVG for a desk and a phone, with its words."""
-
-    title: str
-    caption: str
-    wide: str
-    narrow: str
 
 
 def describe_text(evaluations: Sequence[SaeEvaluation]) -> str:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from emosae import __version__
 from emosae.errors import UserError
 from emosae.features.evaluation import SaeEvaluation
 from emosae.report.figures import drawing_style
+from emosae.report.script_page import Swatch, mark_pictures, render_page
 from emosae.report.training_content import (
     CURVES,
     MEANINGS,
     History,
-    Swatch,
     describe_text,
     draw_pictures,
     list_warnings,
     tabulate,
     tabulate_emotions,
 )
-from emosae.report.wording import clean_text
 from emosae.store import Stage
 
 
@@ -70,31 +65,16 @@ def _number(value: float | int | None) -> float:
 
 
 def _render(evaluations: Sequence[SaeEvaluation], history: History, series: Mapping[str, int]) -> str:
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    def finalize(value: Any) -> Any:
-        return value if isinstance(value, Markup) or not isinstance(value, str) else clean_text(value)
-
-    folder = files("emosae.report") / "templates"
-    names = ("report.css", "training.css", "training.js", "training.html.j2")
-    style, own_style, script, page = ((folder / name).read_text(encoding="utf-8").strip() for name in names)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=finalize
-    )
     with drawing_style():
         pictures = draw_pictures(evaluations, history, series)
-    return environment.from_string(page).render(
-        style=Markup(f"{style}\n{own_style}"),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        version=__version__,
+    return render_page(
+        "training.html.j2",
         deck=describe_text(evaluations),
         warnings=list_warnings(evaluations),
         swatches=[Swatch(at, name) for name, at in series.items()],
         saes=tabulate(evaluations, history, series),
         emotions=tabulate_emotions(evaluations),
-        pictures=[(picture, Markup(picture.wide), Markup(picture.narrow)) for picture in pictures],
+        pictures=mark_pictures(pictures),
         meanings=MEANINGS,
         untrained=[evaluation.sae for evaluation in evaluations if evaluation.sae not in history],
     )

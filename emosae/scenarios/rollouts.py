@@ -33,7 +33,7 @@ def trace_features(
     traced: Sequence[FeatureSet],
     edits: Mapping[str, EditFn],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
 ) -> list[dict[str, list[float]]]:
     """Per episode and traced set: for each attempt the mean activation of its features over the tokens of the thought.
 

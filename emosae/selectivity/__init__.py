@@ -1,7 +1,9 @@
 """Selectivity: which features tell one emotion from the others, on topics they were not chosen on."""
 
-from emosae.selectivity.baselines import emotion_vectors, measure_baselines
-from emosae.selectivity.intervals import Interval, jackknife_interval
+from emosae.selectivity.baselines import emotion_vectors, measure_baselines, score_baselines
+from emosae.selectivity.comparison import compare_baselines
+from emosae.selectivity.intervals import Interval, jackknife_difference, jackknife_interval
+from emosae.selectivity.layers import sweep_layers
 from emosae.selectivity.multiplicity import bh, label_blind_filter
 from emosae.selectivity.overlap import measure_overlap, overlap_matrix
 from emosae.selectivity.permutation import max_t, permutation_p
@@ -14,8 +16,10 @@ __all__ = [
     "Selectivity",
     "auroc_all",
     "bh",
+    "compare_baselines",
     "emotion_vectors",
     "find_predictive_words",
+    "jackknife_difference",
     "jackknife_interval",
     "label_blind_filter",
     "mask_words",
@@ -25,5 +29,7 @@ __all__ = [
     "overlap_matrix",
     "permutation_p",
     "rank_features",
+    "score_baselines",
+    "sweep_layers",
     "van_elteren",
 ]

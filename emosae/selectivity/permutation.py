@@ -94,7 +94,11 @@ def max_t(
     tested: Sequence[Bool[np.ndarray, "_ emotion"]],
     largest: Sequence[Float[np.ndarray, "draw emotion"]],
 ) -> list[AnyByEmotion]:
-    """p of each feature against the largest z of all features searched, then Holm's correction over emotions.
+    """p of each feature against the largest z of all features searched, times the emotions tested.
+
+    The chance that any feature is called selective for an emotion with which it does not rise is at most the level,
+    whatever else is true. Holm's smaller factors would hold for emotions, not for features: an emotion with a true
+    feature is rejected, and its other features would then be tested at up to the whole level.
 
     Args:
         z: Observed statistics, one table per SAE searched; all of them are one family.
@@ -102,25 +106,24 @@ def max_t(
         largest: Each draw's maximum per SAE; the draws must be the same exchanges for all.
 
     Returns:
-        Adjusted p per SAE; NaN where not tested.
+        Adjusted p per SAE, at most 1 and at least emotions / (draws + 1); NaN where not tested.
     """
     family = np.maximum.reduce(list(largest))
+    n_emotions = int(np.any([mask.any(axis=0) for mask in tested], axis=0).sum())
     raw = [_share_reaching(family, values, mask) for values, mask in zip(z, tested, strict=True)]
-    best = np.nanmin(np.concatenate([*raw, np.full((1, family.shape[1]), 1.0)]), axis=0)
-    order = np.argsort(best, kind="stable")
-    factor = np.empty(len(best))
-    factor[order] = len(best) - np.arange(len(best))
-    floor = np.empty(len(best))
-    floor[order] = np.maximum.accumulate(best[order] * factor[order])
-    return [np.minimum(1.0, np.maximum(values * factor, floor)) for values in raw]
+    return [np.minimum(1.0, values * n_emotions) for values in raw]
 
 
 def check_tail(
     ranks: BlockRanks, draw: StoryLabels, tested: Tested, nominal: Float[np.ndarray, " level"]
 ) -> Float[np.ndarray, " level"]:
     """Share of tested cells whose analytic p under exchanged labels is at most each nominal level."""
-    p = standardise_ranks(ranks, draw, tested.shape[1]).p_upper[tested]
-    return (p[:, None] <= nominal).mean(axis=0) if len(p) else np.full(len(nominal), np.nan)
+    return share_below(standardise_ranks(ranks, draw, tested.shape[1]).p_upper[tested], nominal)
+
+
+def share_below(p: Float[np.ndarray, " test"], nominal: Float[np.ndarray, " level"]) -> Float[np.ndarray, " level"]:
+    """Share of p values of at most each level: the level itself if there is nothing to find; NaN without tests."""
+    return np.searchsorted(np.sort(p), nominal, side="right") / len(p) if len(p) else np.full(len(nominal), np.nan)
 
 
 def _share_reaching(family: Float[np.ndarray, "draw emotion"], z: FeatureByEmotion, tested: Tested) -> FeatureByEmotion:

@@ -43,7 +43,8 @@ class Selectivity:
         overlap: A row per ordered pair of emotions: cosine of confirm profiles, Jaccard of discoveries.
         profiles: A row per sae and feature_idx: share of stories in which it fires, and its AUROC for every
             emotion (a column each) on discover + tune.
-        calibration: A row per sae and nominal level: observed share of null tests under exchanged labels.
+        calibration: A row per sae and nominal level: share of tests with a p of at most that level, under exchanged
+            labels (`observed`, the nominal level if p is right) and as they were made (`found`), of `n_tests`.
         stories: A row per story: id, emotion, topic, split.
         looks: How often confirm was read: once per emotion that has a candidate.
         notes: What the corpus does not allow to be claimed, for all emotions.

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from emosae.features import StoryFeatures
 from emosae.selectivity.layout import Part
 from emosae.selectivity.multiplicity import bh, label_blind_filter
-from emosae.selectivity.permutation import Draws, Tested, check_tail, max_t, permute_ranks, shuffle_within
+from emosae.selectivity.permutation import Draws, Tested, check_tail, max_t, permute_ranks, share_below, shuffle_within
 from emosae.selectivity.ranks import (
     Acts,
     FeatureByEmotion,
@@ -21,8 +21,8 @@ from emosae.selectivity.ranks import (
     standardise_ranks,
 )
 
-TAIL_LEVELS = (0.05, 0.01, 1e-3, 1e-4)
-"""Nominal levels at which the analytic tail is checked by exchanging labels."""
+TAIL_LEVELS = (1e-4, 1e-3, 0.01, *(round(0.05 * step, 2) for step in range(1, 21)))
+"""Nominal levels at which the analytic tail is checked by exchanging labels; the upper ones cut a histogram in 20."""
 
 _TAIL_DRAWS = 4
 
@@ -38,11 +38,12 @@ class Screen:
         p: Its analytic upper tail.
         p_perm: Its tail by exchanging labels within topics.
         q: Benjamini-Hochberg over all SAEs, features and emotions tested.
-        p_maxt: Against the largest z of all SAEs and features, Holm over emotions.
+        p_maxt: Against the largest z of all SAEs and features, times the emotions tested.
         cohens_d: Standardised difference of mean activation, emotion less rest.
         fire_rate_pos: Share of the emotion's stories in which the feature fires.
         fire_rate_neg: The same for the other emotions' stories.
-        tail: Observed share of null tests at each of TAIL_LEVELS.
+        tail: Share of null tests with a p of at most each of TAIL_LEVELS.
+        reached: The same share of the tests that were made.
     """
 
     tested: Tested
@@ -56,6 +57,7 @@ class Screen:
     fire_rate_pos: FeatureByEmotion
     fire_rate_neg: FeatureByEmotion
     tail: Float[np.ndarray, " level"]
+    reached: Float[np.ndarray, " level"]
 
 
 def screen_features(
@@ -87,11 +89,12 @@ def _screen_one(acts: Acts, part: Part, draws: Draws) -> tuple[Screen, Float[np.
     tails = [check_tail(ranks, draw, tested, levels) for draw in draws[:_TAIL_DRAWS]]
     rate_pos, rate_neg = _split_means(acts.astype(bool).astype(np.float64), part)
     unknown = np.full(tested.shape, np.nan)
+    p = np.where(tested, test.p_upper, np.nan)
     screen = Screen(
         tested=tested,
         auroc=auroc_all(acts, part.label, part.n_emotions),
         z=test.z,
-        p=np.where(tested, test.p_upper, np.nan),
+        p=p,
         p_perm=null.p,
         q=unknown,
         p_maxt=unknown,
@@ -99,6 +102,7 @@ def _screen_one(acts: Acts, part: Part, draws: Draws) -> tuple[Screen, Float[np.
         fire_rate_pos=rate_pos,
         fire_rate_neg=rate_neg,
         tail=np.mean(tails, axis=0) if tails else np.full(len(levels), np.nan),
+        reached=share_below(p[tested], levels),
     )
     return screen, null.largest
 

@@ -74,9 +74,16 @@ def tabulate_profiles(layout: Layout, table: StoryFeatures) -> pa.Table:
 
 
 def tabulate_tail(sae: str, screen: Screen) -> pa.Table:
-    """How often null tests fall below each nominal level."""
+    """Share of tests that fall below each nominal level: under exchanged labels, and as they were found."""
     n = len(TAIL_LEVELS)
-    return tabulate({"sae": repeat_text(sae, n), "nominal": np.array(TAIL_LEVELS), "observed": _floats(screen.tail)})
+    columns = {
+        "sae": repeat_text(sae, n),
+        "nominal": np.array(TAIL_LEVELS),
+        "observed": _floats(screen.tail),
+        "found": _floats(screen.reached),
+        "n_tests": np.full(n, screen.tested.sum()),
+    }
+    return tabulate(columns)
 
 
 def tabulate_stories(layout: Layout) -> pa.Table:

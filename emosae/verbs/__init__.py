@@ -9,6 +9,7 @@ from emosae.verbs.command import Command
 from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
 from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport
+from emosae.verbs.validate import ValidateSelectivity
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -27,6 +28,7 @@ VERBS: dict[str, type[Command]] = {
     "stories check": StoriesCheck,
     "stories generate": StoriesGenerate,
     "stories import": StoriesImport,
+    "validate selectivity": ValidateSelectivity,
 }
 
 __all__ = ["VERBS", "Command"]

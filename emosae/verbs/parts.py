@@ -46,7 +46,7 @@ class Rank(Command):
     selectivity: SelectivitySection = field(default_factory=SelectivitySection)
 
     def run(self) -> Path:
-        """Run up to the ranking."""
+        """Run up to the ranking, whose page is the result."""
         if not self.sae:
             raise UsageError("rank: give at least one --sae")
         cfg = RunConfig(
@@ -57,7 +57,7 @@ class Rank(Command):
             features=self.features,
             selectivity=self.selectivity,
         )
-        return run_until("selectivity", cfg, self.out)
+        return run_until("selectivity", cfg, self.out) / "index.html"
 
 
 @dataclass(frozen=True, kw_only=True)

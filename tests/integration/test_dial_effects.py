@@ -61,7 +61,7 @@ def test_on_shipped_saes_alone_dials_and_vectors_move_it_both_ways(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_demo_shows_the_dials_by_the_margins_of_the_study(seed: int, tmp_path: Path) -> None:
-    """Seeds of the SAEs that are trained there, of episodes and of controls; the model and two SAEs are the shipped ones.
+    """Seeds of the SAEs trained there, of episodes and of controls; the model and two SAEs are the shipped ones.
 
     The margins are the study's but for one: it asks that clamping to 0 lowers cheating by .10, which here takes going
     below 0 (`down`, .10 to .17; `off` does .04 to .06, see docs/log.md).

@@ -53,6 +53,8 @@ TABLES = (
     "ledger.parquet",
     "saes/saes.parquet",
     "selectivity/candidates.parquet",
+    "selectivity/comparisons.parquet",
+    "selectivity/layers.parquet",
     "atlas/nodes.parquet",
     "atlas/links.parquet",
     "scenarios/dials.parquet",
@@ -82,6 +84,7 @@ def test_it_ends_in_a_report_and_an_atlas(quiet_run: Path) -> None:
     assert "not evidence of feelings" in report
     assert "synthetic" in report
     assert (quiet_run / "report/atlas/index.html").is_file()
+    assert "Which features tell which emotions apart" in (quiet_run / "selectivity/index.html").read_text()
     for table in TABLES:
         assert pq.read_table(quiet_run / table).num_rows > 0
 

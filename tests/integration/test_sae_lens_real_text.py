@@ -38,7 +38,7 @@ def test_from_stories_to_pooled_features(shared_dir: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="worse than the mean residual"):
         check_fidelity(sae, resid[WRONG_HOOK])
 
-    pooled = pool_features(lm, {"resid3": sae}, stories, skip_tokens=5)["resid3"]
+    pooled = pool_features(lm, {"resid3": sae}, stories, skip_tokens=5).features["resid3"]
     assert pooled.n_tokens.tolist() == [count - 5 for count in n_tokens]
     first = sae.encode(resid[HOOK][5 : n_tokens[0]])
     np.testing.assert_allclose(pooled.mean.toarray()[0], first.mean(0), atol=1e-3)

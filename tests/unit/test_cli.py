@@ -150,6 +150,18 @@ def test_rank_builds_its_config_from_flags(pipeline: FakePipeline, work_dir: Pat
     )
 
 
+def test_rank_has_short_flags_and_ends_with_its_page(
+    pipeline: FakePipeline, work_dir: Path, capsys: pytest.CaptureFixture
+) -> None:
+    flags = ["--model", "gpt2", "--sae", "r:a", "--stories", "s.jsonl", "--out", "x", "--top", "3", "--alpha", "0.1"]
+    hooks = ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
+    assert main(["rank", *flags, "--permutations", "64", "--hooks", *hooks]) == DONE
+    [(_, cfg, _)] = pipeline.calls
+    section = cfg.selectivity
+    assert (section.top, section.alpha, section.permutations, cfg.features.hooks) == (3, 0.1, 64, tuple(hooks))
+    assert capsys.readouterr().out == f"{Path('x/result/index.html')}\n"
+
+
 def test_an_atlas_of_other_runs_uses_their_trained_saes(pipeline: FakePipeline, finished_run: Path) -> None:
     assert main(["atlas", "build", str(finished_run), "--out", "x"]) == DONE
     [(stage, cfg, out)] = pipeline.calls

@@ -30,7 +30,7 @@ STORIES = tell("a b c", "d", "a a a h", "e f g h e f g h", "b c", "h g f e d c b
 
 
 def pool(stories: list[Story], **options: int) -> StoryFeatures:
-    return pool_features(LM, {"toy": SAE}, stories, **options)["toy"]
+    return pool_features(LM, {"toy": SAE}, stories, **options).features["toy"]
 
 
 def acts_of(story: Story) -> Tensor:
@@ -85,7 +85,7 @@ def test_only_firing_features_are_stored_and_the_tables_share_their_entries() ->
 
 def test_a_dictionary_that_never_fires_pools_to_zeros() -> None:
     silent = replace(SAE, threshold=99.0)
-    pooled = pool_features(LM, {"silent": silent}, STORIES)["silent"]
+    pooled = pool_features(LM, {"silent": silent}, STORIES).features["silent"]
     assert pooled.mean.shape == (len(STORIES), SAE.d_sae)
     assert pooled.mean.nnz == pooled.top.num_rows == 0
 
@@ -133,12 +133,23 @@ def test_several_dictionaries_and_hooks_are_pooled_in_one_pass(monkeypatch: pyte
     read = pooling.read_tokens
     monkeypatch.setattr(pooling, "read_tokens", lambda *a, **k: (passes.append(a[2]), read(*a, **k))[1])
     deep, other = replace(SAE, hook_name="blocks.1.hook_resid_post"), planted_sae(5, 4, seed=8)
-    pooled = pool_features(LM, {"toy": SAE, "deep": deep, "other": other}, STORIES)
+    pooled = pool_features(LM, {"toy": SAE, "deep": deep, "other": other}, STORIES).features
     assert passes == [[HOOK, deep.hook_name]]
     assert pooled["deep"].hook_name == deep.hook_name
     torch.testing.assert_close(pooled["deep"].resid_mean, 2 * pooled["toy"].resid_mean)
     assert pooled["other"].mean.shape == (len(STORIES), 4)
     assert np.array_equal(pooled["toy"].mean.toarray(), pool(STORIES).mean.toarray())
+
+
+def test_residuals_of_further_hooks_are_averaged_in_the_same_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[list[str]] = []
+    read = pooling.read_tokens
+    monkeypatch.setattr(pooling, "read_tokens", lambda *a, **k: (passes.append(a[2]), read(*a, **k))[1])
+    deep = "blocks.1.hook_resid_post"
+    pooled = pool_features(LM, {"toy": SAE}, STORIES, hooks=[HOOK, deep])
+    assert passes == [[HOOK, deep]]
+    assert list(pooled.resid_mean) == [deep]
+    torch.testing.assert_close(pooled.resid_mean[deep], 2 * pooled.features["toy"].resid_mean)
 
 
 def test_no_dense_block_is_larger_than_allowed() -> None:

@@ -96,18 +96,28 @@ def test_max_t_controls_the_family_and_is_shared_between_saes() -> None:
     assert rejected <= stats.binom.ppf(0.999, 60, 0.1)
 
 
-def test_max_t_is_holm_over_the_best_features_and_monotone() -> None:
+def test_max_t_counts_the_emotions_that_are_tested_for_every_feature() -> None:
     largest = np.tile(np.arange(99.0)[:, None], (1, 3))
     z = np.array([[98.5, 95.5, 10.0], [50.0, 97.5, 20.0]])
     (p,) = max_t([z], [np.ones((2, 3), dtype=bool)], [largest])
-    np.testing.assert_allclose(p[0, 0], 3 * 0.01)
-    np.testing.assert_allclose(p[1, 1], 2 * 0.02)
-    np.testing.assert_allclose(p[0, 1], 2 * 0.04)
-    assert p[1, 2] == pytest.approx(0.8)
-    (tied,) = max_t([np.array([[98.0, 97.5, 97.5]])], [np.ones((1, 3), dtype=bool)], [largest])
-    np.testing.assert_allclose(tied, [[0.06, 0.06, 0.06]])
-    (untested,) = max_t([z], [np.array([[True] * 3, [False] * 3])], [largest])
-    assert np.isnan(untested[1]).all()
+    np.testing.assert_allclose(p, [[0.03, 0.12, 1.0], [1.0, 0.06, 1.0]])
+    (two,) = max_t([z], [np.array([[True, True, False]] * 2)], [largest])
+    np.testing.assert_allclose(two[:, :2], [[0.02, 0.08], [1.0, 0.04]])
+    assert np.isnan(two[:, 2]).all()
+
+
+def test_max_t_holds_for_null_features_of_emotions_that_have_true_ones() -> None:
+    rng = np.random.default_rng(8)
+    labels, topics = np.arange(60) % 4, np.arange(60) // 4 % 5
+    tested, wrong, runs = np.ones((24, 4), dtype=bool), 0, 120
+    for _ in range(runs):
+        acts = sparse.csr_array(rng.exponential(1.0, (60, 24)) + 6 * (labels[:, None] == np.arange(24)))
+        ranks = rank_within(acts, topics)
+        null = permute_ranks(ranks, labels, shuffle_within(labels, topics, 79, rng), tested)
+        (p,) = max_t([standardise_ranks(ranks, labels, 4).z], [tested], [null.largest])
+        assert (p[np.arange(4), np.arange(4)] <= 0.1).all()
+        wrong += (p[4:] <= 0.1).any()
+    assert wrong <= stats.binom.ppf(0.999, runs, 0.1)
 
 
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))

@@ -78,7 +78,7 @@ def legend_height(entries: tuple[tuple[MarkStyle, str], ...], width: float) -> f
     return 18.0 * lines + 6
 
 
-def draw_mark(axes: Axes, style: MarkStyle, estimate: Estimate, y: float) -> None:
+def draw_mark(axes: Axes, style: MarkStyle, estimate: Estimate, y: float, size: float = MARK_PX) -> None:
     """A mark at its value, with a thin line for its interval."""
     colour = INK[style.role]
     if estimate.bounded:
@@ -89,7 +89,7 @@ def draw_mark(axes: Axes, style: MarkStyle, estimate: Estimate, y: float) -> Non
             [y],
             color=colour,
             marker=style.shape,
-            markersize=MARK_PX - 1 if style.hollow else MARK_PX,
+            markersize=size - 1 if style.hollow else size,
             markerfacecolor=INK["paper"] if style.hollow else colour,
             markeredgecolor=colour,
             markeredgewidth=1.2,
