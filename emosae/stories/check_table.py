@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from emosae.stories.findings import Check, CheckReport
+from emosae.stories.text_table import align_columns
 
 _WIDTH = 120
 
@@ -25,7 +26,7 @@ def _checks(report: CheckReport) -> list[str]:
         measured = "-" if check.measured is None else f"{check.measured:.3g}"
         unit = f"{check.unit} ({check.note})" if check.note else check.unit
         rows.append((check.name, check.verdict, str(len(check.violations)), measured, check.limit, unit))
-    return _align(rows)
+    return align_columns(rows)
 
 
 def _violations(checks: Sequence[Check], show: int | None) -> list[str]:
@@ -51,11 +52,4 @@ def _emotions(report: CheckReport) -> list[str]:
         leaning = leakage.leaning.get(row.emotion, ()) if leakage else ()
         words = " ".join(f"{lean.word} {lean.weight:.2f}" for lean in leaning[:6])
         rows.append((row.emotion, str(row.stories), f"{row.mean_words:.1f}", share, recall, words))
-    return _align(rows)
-
-
-def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as their widest cell; the last is as it is."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
-    cells = [[text.ljust(width) for text, width in zip(row, widths, strict=False)] for row in rows]
-    return ["  ".join([*cell, row[-1]]).rstrip() for cell, row in zip(cells, rows, strict=True)]
+    return align_columns(rows)

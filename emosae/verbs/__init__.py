@@ -8,7 +8,7 @@ from emosae.verbs.cluster import Submit, SubmitCancel, SubmitLogs, SubmitStatus
 from emosae.verbs.command import Command
 from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
-from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport
+from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport, StoriesWords
 from emosae.verbs.validate import ValidateSelectivity
 
 VERBS: dict[str, type[Command]] = {
@@ -28,6 +28,7 @@ VERBS: dict[str, type[Command]] = {
     "stories check": StoriesCheck,
     "stories generate": StoriesGenerate,
     "stories import": StoriesImport,
+    "stories words": StoriesWords,
     "validate selectivity": ValidateSelectivity,
 }
 

@@ -69,6 +69,28 @@ class StoriesCheck(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoriesWords(Command):
+    """List the emotion words that emosae knows, with their families, opponents, valence and arousal."""
+
+    norms: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Human ratings to stand beside emosae's own: the CSV of Warriner et al. (2013), or the NRC-VAD lexicon."""
+    family: str | None = None
+    """Only the words of this family."""
+
+    def run(self) -> None:
+        """Print the table."""
+        from emosae.stories import load_norms, load_taxonomy
+        from emosae.stories.word_table import format_words
+
+        words = list(load_taxonomy().values())
+        families = sorted({word.family for word in words})
+        if self.family is not None and self.family not in families:
+            raise UsageError(f"family {self.family!r}: use one of {', '.join(families)}")
+        shown = [word for word in words if self.family in (None, word.family)]
+        print(format_words(shown, None if self.norms is None else load_norms(self.norms)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoriesImport(Command):
     """Turn JSONL, CSV, TSV, Parquet or a Hugging Face dataset directory into stories."""
 

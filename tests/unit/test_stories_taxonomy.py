@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emosae.cli import main
 from emosae.errors import UserError
 from emosae.stories import EmotionWord, Norm, banned_forms, load_norms, load_taxonomy
 
@@ -194,3 +195,23 @@ def test_norms_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 def test_a_word_that_stands_twice_with_the_same_ratings_is_read(tmp_path: Path) -> None:
     assert list(load_norms(write(tmp_path / "norms.txt", NRC_2 + NRC_2.splitlines()[1] + "\n"))) == ["merry", "grim"]
+
+
+def test_the_words_are_listed_beside_the_norms_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("Word,V.Mean.Sum,A.Mean.Sum,D.Mean.Sum\ncalm,7,2,6\nafraid,2,6,3\nproud,8,5,7\n")
+    assert main(["stories", "words", "--norms", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.split()[-2:] == ["-", "-"]]) == len(load_taxonomy()) - 3
+    assert next(line for line in lines if line.startswith("calm ")).split()[-2:] == ["+0.50", "-0.75"]
+    assert lines[-1].startswith("3 of 176 words have norms")
+
+
+def test_a_family_that_is_none_is_named_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stories", "words", "--family", "colours"]) == 2
+    assert "'colours'" in capsys.readouterr().err
+    assert main(["stories", "words", "--family", "fear"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:-2]
+    assert [row.split("  ")[0] for row in rows] == [
+        word for word, its in load_taxonomy().items() if its.family == "fear"
+    ]
