@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -84,7 +83,3 @@ def test_the_demo_shows_the_dials_by_the_margins_of_the_study(seed: int, tmp_pat
     assert min(desperate["rate"] - arm["rate"] for arm in decoys) >= 0.2
     assert min(desperate["rate"] - arm["rate"] for arm in randoms) >= 0.15
     assert none["solved"] >= 0.6  # of 20
-    rollouts = pq.read_table(tmp_path / "run/scenarios/impossible_code/rollouts.parquet").to_pylist()
-    traces = [row["trace_desperate"] for row in rollouts if row["condition"] == "none" and row["impossible"]]
-    by_attempt = [np.mean([trace[i] for trace in traces if len(trace) > i]) for i in (0, 2)]
-    assert by_attempt[1] > by_attempt[0]
