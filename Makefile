@@ -1,8 +1,9 @@
 # `make` sets up .venv; every other target does so first if it must.
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Files in their own order: by their number of tests, as xdist would have it, the longest test would come last.
 JOBS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test check fix validate
 
