@@ -23,9 +23,9 @@ shipped = "blocks.3.resid_post.seed1"
 permutations = 32
 [scenarios]
 enabled = ["impossible_code"]
-episodes = 40
-n_tasks = 40
-n_solvable = 6
+episodes = 24
+n_tasks = 24
+n_solvable = 4
 random_sets = 0
 decoys = []
 other_doses = []
