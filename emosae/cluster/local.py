@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from emosae.cluster.journal import Journal
@@ -42,13 +45,16 @@ def run_tasks_here(cfg: RunConfig, journal: Journal, todo: Todo) -> None:
     cluster = cfg.cluster or ClusterSection()
     journal.write_plan(cfg, todo.fingerprints)
     line = _Line(journal, todo, cluster)
-    try:
-        while line.start_more() or line.running:
-            time.sleep(POLL_SECONDS)
-            line.collect()
-    except BaseException:
-        line.stop()
-        raise
+    with _note_interrupts() as interrupts:
+        try:
+            while line.start_more() or line.running:
+                time.sleep(POLL_SECONDS)
+                if interrupts:
+                    raise KeyboardInterrupt
+                line.collect()
+        except BaseException:
+            line.stop()
+            raise
     if line.failed:
         blocked = f"; {len(line.waiting)} more wait for them" if line.waiting else ""
         raise UserError(f"failed: {', '.join(line.failed)}{blocked}; emosae submit logs {journal.root}")
@@ -105,6 +111,26 @@ class _Line:
         end = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < end and not all(job.done() for _, job in self.running.values()):
             time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _note_interrupts() -> Iterator[list[int]]:
+    """Note every Ctrl-C beside raising it: one that falls into a finaliser of some library is swallowed there."""
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield seen
+        return
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, answer)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
