@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from emosae.axes import Direction
@@ -76,12 +76,23 @@ class _Profile:
     max_act: Float[np.ndarray, " d_sae"]
 
 
-def _profile(table: StoryFeatures, stories: Sequence[Story], emotion: str) -> _Profile:
+def _choosing_rows(stories: Sequence[Story]) -> tuple[Int[np.ndarray, " row"], np.ndarray]:
+    """Rows of the stories that choices may look at, and the emotion of each."""
     rows = np.array([i for i, story in enumerate(stories) if story.split in ("discover", "tune")])
-    names = np.array([stories[row].emotion for row in rows])
+    return rows, np.array([stories[row].emotion for row in rows])
+
+
+def _emotion_means(table: StoryFeatures, stories: Sequence[Story]) -> dict[str, Float[np.ndarray, " d_sae"]]:
+    rows, names = _choosing_rows(stories)
+    mean = table.mean[rows]
+    return {name: np.asarray(mean[names == name].mean(axis=0)).ravel() for name in set(names.tolist())}
+
+
+def _profile(table: StoryFeatures, stories: Sequence[Story], emotion: str) -> _Profile:
+    rows, names = _choosing_rows(stories)
     mean = table.mean[rows]
     felt = names != NEUTRAL
-    by_emotion = {name: np.asarray(mean[names == name].mean(axis=0)).ravel() for name in set(names.tolist())}
+    by_emotion = _emotion_means(table, stories)
     others = [value for name, value in by_emotion.items() if name not in (emotion, NEUTRAL)]
     silent = np.zeros(mean.shape[1])
     labels = (names[felt] == emotion).astype(np.int64)
@@ -101,10 +112,9 @@ def find_silent(
 
     A control that writes the format's own words breaks the text and proves nothing, so controls pass the same filter.
     """
-    emotions = sorted({story.emotion for story in stories} - {NEUTRAL})
-    profiles = [_profile(table, stories, emotion) for emotion in emotions]
-    own = np.max([profile.own for profile in profiles], axis=0)
-    return np.maximum(profiles[0].neutral, format_mean) < MAX_NEUTRAL * own
+    means = _emotion_means(table, stories)
+    neutral = means.pop(NEUTRAL, np.zeros_like(format_mean))
+    return np.maximum(neutral, format_mean) < MAX_NEUTRAL * np.max(list(means.values()), axis=0)
 
 
 def find_candidates(

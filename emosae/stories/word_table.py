@@ -18,7 +18,7 @@ def format_words(words: Sequence[EmotionWord], norms: Mapping[str, Norm] | None 
     """
     head = ("word", "family", "opponent", "banned", "valence*", "arousal*")
     rated = ("norm valence", "norm arousal") if norms is not None else ()
-    rows = [(*head, *rated)]
+    rows: list[tuple[str, ...]] = [(*head, *rated)]
     for word in words:
         facts = (word.word, word.family, word.opponent or "-", str(len(word.forms) + len(word.synonyms)))
         rows.append((*facts, f"{word.valence:+.2f}", f"{word.arousal:+.2f}", *_rating(word, norms)))
@@ -34,15 +34,16 @@ def _rating(word: EmotionWord, norms: Mapping[str, Norm] | None) -> tuple[str, .
 
 
 def _agreement(words: Sequence[EmotionWord], norms: Mapping[str, Norm] | None) -> list[str]:
-    pairs = [(word, norms[word.word]) for word in words if word.word in (norms or {})]
     if norms is None:
         return []
+    pairs = [(word, norms[word.word]) for word in words if word.word in norms]
     if len(pairs) < FEWEST_SHARED:
         return [f"{len(pairs)} of {len(words)} words have norms: too few to compare"]
     from scipy.stats import spearmanr
 
-    found = [
-        f"{axis} {spearmanr([getattr(a, axis) for a, _ in pairs], [getattr(b, axis) for _, b in pairs]).statistic:.2f}"
-        for axis in ("valence", "arousal")
-    ]
+    found = []
+    for axis in ("valence", "arousal"):
+        ours, theirs = zip(*((getattr(word, axis), getattr(norm, axis)) for word, norm in pairs), strict=True)
+        rho, _ = spearmanr(ours, theirs)
+        found.append(f"{axis} {rho:.2f}")
     return [f"{len(pairs)} of {len(words)} words have norms ({pairs[0][1].source}); Spearman: {', '.join(found)}"]

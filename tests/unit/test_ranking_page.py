@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from html_tags import Tags
 from planted_stories import EMOTIONS, plant_features, plant_stories
 
 from emosae.report.figures import NARROW, WIDE, drawing_style
@@ -82,22 +82,6 @@ def nothing(data: RankingData) -> RankingData:
     return replace(data, ranking=ranking, comparisons=data.comparisons.slice(0, 0), layers=data.layers.slice(0, 0))
 
 
-class Tags(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data.strip())
-
-
 def write(path: Path, data: RankingData) -> str:
     page = write_ranking_page(Stage(path), data)
     assert page == path / "index.html"
@@ -168,7 +152,7 @@ def test_there_is_a_line_per_emotion_with_a_verdict_on_every_baseline(data: Rank
             assert cells[head].text.startswith(truth["outcome"])
             assert f"{abs(truth['difference_hi']):.3f}]" in cells[head].text
             assert cells[head].tone == {"beats": "good", "loses": "bad", "ties": ""}[truth["outcome"]]
-    shown = set(Tags(write(tmp_path, data)).texts)
+    shown = {text.strip() for text in Tags(write(tmp_path, data)).texts}
     assert {cell.text for row in table.rows for cell in row.cells} <= shown
 
 

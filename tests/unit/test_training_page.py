@@ -8,12 +8,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from html_tags import Tags
 
 from emosae.errors import UserError
 from emosae.features.evaluation import DENSITY_EDGES, SaeEvaluation
@@ -74,22 +74,6 @@ def record(series: str, step: int, **values: float | None) -> dict[str, Any]:
 
 
 METRICS = [record("good", step, fvu=1 / step) for step in (50, 100, 150)]
-
-
-class Tags(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def write(path: Path, evaluations: list[SaeEvaluation], metrics: list[dict[str, Any]]) -> str:

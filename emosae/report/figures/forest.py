@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosae.report.figures.canvas import FONT_PX, INK, WIDE, add_axes, label, open_figure, size_of, text_width, write
 from emosae.report.figures.records import Estimate, Forest, ForestRow, MarkStyle
@@ -47,6 +47,18 @@ def draw_forest(forest: Forest, width: float) -> Figure:
     for head, right in zip(forest.heads, place.columns, strict=False):
         write(figure, right, place.top - 8, head, "muted", size=FONT_PX - 1.5, ha="right")
     return figure
+
+
+def stroke(style: MarkStyle) -> dict[str, Any]:
+    """How a line through marks of a kind is drawn: dashed with open marks where the kind is hollow."""
+    colour = INK[style.role]
+    return {
+        "color": colour,
+        "linestyle": (0, (4, 2)) if style.hollow else "-",
+        "marker": style.shape,
+        "markerfacecolor": INK["paper"] if style.hollow else colour,
+        "markeredgecolor": colour,
+    }
 
 
 def draw_legend(figure: Figure, entries: tuple[tuple[MarkStyle, str], ...], left: float, top: float) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from emosae.report.figures.canvas import FONT_PX, INK, add_axes, label, open_figure, size_of, write
-from emosae.report.figures.forest import draw_legend, legend_height
+from emosae.report.figures.forest import draw_legend, legend_height, stroke
 from emosae.report.figures.records import Line, Panel, Panels
 
 if TYPE_CHECKING:
@@ -63,14 +63,10 @@ def _draw_line(axes: Axes, line: Line) -> None:
     axes.plot(
         [x for x, _ in known],
         [point.value for _, point in known],
-        color=colour,
         linewidth=1.6,
-        linestyle=(0, (4, 2)) if line.style.hollow else "-",
-        marker=line.style.shape,
         markersize=5.5,
-        markerfacecolor=INK["paper"] if line.style.hollow else colour,
-        markeredgecolor=colour,
         zorder=3,
+        **stroke(line.style),
     )
     for x, point in known:
         if point.bounded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emosae.report.figures.canvas import FONT_PX, INK, add_axes, label, open_figure, text_width, write
-from emosae.report.figures.forest import draw_legend, legend_height
+from emosae.report.figures.forest import draw_legend, legend_height, stroke
 from emosae.report.figures.records import MarkStyle
 
 if TYPE_CHECKING:
@@ -164,18 +164,7 @@ def _draw_lines(axes: Axes, panel: LayerPanel, layers: Layers) -> None:
     for values in panel.faint:
         axes.plot(places, values, color=INK["other"], linewidth=0.8, alpha=FAINT, marker=".", markersize=3, zorder=2)
     for line in panel.strong:
-        colour = INK[line.style.role]
-        axes.plot(
-            places,
-            line.values,
-            color=colour,
-            linewidth=1.8,
-            linestyle=(0, (4, 2)) if line.style.hollow else "-",
-            marker=line.style.shape,
-            markersize=6,
-            markerfacecolor=INK["paper"] if line.style.hollow else colour,
-            zorder=4,
-        )
+        axes.plot(places, line.values, linewidth=1.8, markersize=6, zorder=4, **stroke(line.style))
         if line.chosen is not None:
             ring = {"marker": "o", "markersize": 14, "markerfacecolor": "none", "markeredgecolor": INK["up"]}
             axes.plot([line.chosen], [line.values[line.chosen]], markeredgewidth=1.8, zorder=5, clip_on=False, **ring)
