@@ -2,7 +2,8 @@
 
 A benchmark is `python benchmarks/NAME.py --json OUT`. It prints a table and writes `name`, `ratios` (how many times
 longer the peer took, by comparison), `seconds` (medians, by comparison and contender), `peak_mb` (highest resident
-memory of this process while any contender ran) and `machine`; `peaks_mb`, `rounds` and `settings` stand beside them.
+memory of this process while any contender ran) and `machine`; `peaks_mb`, `rounds`, `cpu_seconds` (medians of processor
+time, which a busy machine lengthens less) and `settings` stand beside them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import gc
 import importlib
 import json
+import math
 import os
 import platform
 import resource
@@ -18,7 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,21 @@ class Comparison:
         name: What they did.
         rounds: Seconds of each contender, round by round.
         peaks_mb: Highest resident memory of the process while each contender ran, where the system tells.
+        cpu_rounds: Seconds of processor time of each contender, round by round.
     """
 
     name: str
     rounds: Mapping[str, Sequence[float]]
     peaks_mb: Mapping[str, float]
+    cpu_rounds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def extrapolate(self, factors: Mapping[str, float]) -> Comparison:
+        """The same with the times of contenders that did a part of the work multiplied up to all of it."""
+
+        def multiply(rounds: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+            return {key: [factors.get(key, 1.0) * seconds for seconds in times] for key, times in rounds.items()}
+
+        return replace(self, rounds=multiply(self.rounds), cpu_rounds=multiply(self.cpu_rounds))
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -60,12 +72,17 @@ class Comparison:
         return {name: theirs / ours for name, (_, theirs) in zip(names, peers, strict=True)}
 
 
-def read_arguments(description: str | None, **settings: int) -> argparse.Namespace:
-    """Flags of a benchmark: `--json --rounds --threads` and one per setting; sets the threads before torch is there."""
+def read_arguments(description: str | None, *, draws_plot: bool = False, **settings: int) -> argparse.Namespace:
+    """Flags of a benchmark: `--json --rounds --threads` and one per setting; sets the threads before torch is there.
+
+    `draws_plot` adds `--plot`, the file that the benchmark draws its figure to.
+    """
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the result")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="threads that each contender may use (default 1)")
+    if draws_plot:
+        parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the growth")
     for name, default in settings.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
     arguments = parser.parse_args()
@@ -93,6 +110,7 @@ def run(name: str, contenders: Mapping[str, Callable[[], object]], rounds: int =
     """
     order = list(contenders)
     times: dict[str, list[float]] = {contender: [] for contender in order}
+    cpu_times: dict[str, list[float]] = {contender: [] for contender in order}
     peaks = dict.fromkeys(order, 0.0)
     for contender in order:
         contenders[contender]()
@@ -101,11 +119,25 @@ def run(name: str, contenders: Mapping[str, Callable[[], object]], rounds: int =
         for contender in order[first:] + order[:first]:
             gc.collect()
             _forget_peak()
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             contenders[contender]()
             times[contender].append(time.perf_counter() - start)
+            cpu_times[contender].append(time.process_time() - cpu_start)
             peaks[contender] = max(peaks[contender], _read_peak())
-    return Comparison(name, times, peaks)
+    return Comparison(name, times, peaks, cpu_times)
+
+
+def rise_mb(work: Callable[[], object]) -> float:
+    """Megabytes of resident memory that `work` takes at the highest above what there is before it, where that is told.
+
+    It runs once unmeasured, so that what stays behind for good is not counted.
+    """
+    work()
+    gc.collect()
+    _forget_peak()
+    before = _read_peak()
+    work()
+    return _read_peak() - before
 
 
 def _forget_peak() -> None:
@@ -133,7 +165,9 @@ def report(name: str, comparisons: Sequence[Comparison], arguments: argparse.Nam
         for contender, seconds in comparison.seconds.items():
             spread = "-".join(f"{pick(comparison.rounds[contender]):.3g}" for pick in (min, max))
             peak = comparison.peaks_mb[contender]
-            print(f"  {comparison.name + '/' + contender:{width}}  {seconds:9.4g} s  ({spread} s)  {peak:7.0f} MB")
+            cpu = statistics.median(comparison.cpu_rounds.get(contender, [math.nan]))
+            times = f"{seconds:9.4g} s  ({spread} s, cpu {cpu:.3g} s)"
+            print(f"  {comparison.name + '/' + contender:{width}}  {times}  {peak:7.0f} MB")
         for key, ratio in comparison.ratios.items():
             print(f"  {key:{width}}  {ratio:9.2f} x")
     if arguments.json is not None:
@@ -143,7 +177,7 @@ def report(name: str, comparisons: Sequence[Comparison], arguments: argparse.Nam
 
 def _as_record(name: str, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> dict[str, Any]:
     peaks = {f"{one.name}/{key}": value for one in comparisons for key, value in one.peaks_mb.items()}
-    fixed = ("json", "rounds", "threads")
+    fixed = ("json", "plot", "rounds", "threads")
     return {
         "name": name,
         "ratios": {key: value for one in comparisons for key, value in one.ratios.items()},
@@ -151,6 +185,11 @@ def _as_record(name: str, comparisons: Sequence[Comparison], arguments: argparse
         "peak_mb": max(peaks.values()),
         "machine": describe_machine(),
         "peaks_mb": peaks,
+        "cpu_seconds": {
+            f"{one.name}/{key}": statistics.median(times)
+            for one in comparisons
+            for key, times in one.cpu_rounds.items()
+        },
         "rounds": {f"{one.name}/{key}": list(times) for one in comparisons for key, times in one.rounds.items()},
         "settings": {key: value for key, value in vars(arguments).items() if key not in fixed},
     }

@@ -1,7 +1,7 @@
 """Ranks of sparse activations, and the statistics made of them: AUROC, van Elteren's z, Spearman.
 
-Only stored entries are sorted. Every other story is silent (exactly 0) and shares one mid-rank with the other
-silent stories of its block, so each result is a sparse product plus a correction per block.
+Only stored entries are sorted (`order.py`). Every other story is silent (exactly 0) and shares one mid-rank with the
+other silent stories of its block, so each result is a sum over stored entries plus a correction per block.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csc_array, csr_array, csr_matrix
+
+from emosae.selectivity.order import SortedTile, cut_columns, sort_columns
 
 Acts = csr_array | csc_array | csr_matrix
 """Activations, story x feature; what is not stored is 0."""
@@ -84,27 +86,20 @@ def rank_within(acts: Acts, block: StoryLabels) -> BlockRanks:
 
     Refused: activations that are not finite.
     """
-    columns = csc_array(acts, dtype=np.float64, copy=True)
-    columns.eliminate_zeros()
-    if not np.isfinite(columns.data).all():
-        bad = np.unique(_column_of(columns)[~np.isfinite(columns.data)])
-        raise ValueError(f"activations that are not finite, in features {bad[:8].tolist()}")
+    columns = _finite_columns(acts)
     size = np.bincount(block)
-    n_blocks, n_features = len(size), len(columns.indptr) - 1
-    cell = _column_of(columns) * n_blocks + block[columns.indices]
-    fires = np.bincount(cell, minlength=n_features * n_blocks)
-    below = np.bincount(cell[columns.data < 0], minlength=n_features * n_blocks)
-    mean_rank = (np.tile(size, n_features) + 1) / 2
-    n_silent = np.tile(size, n_features) - fires
-    silent = below + (n_silent + 1) / 2 - mean_rank
-    centred = _midranks(columns.data, cell, fires, n_silent) - mean_rank[cell]
-    sums = [
-        np.bincount(cell, centred**power, minlength=n_features * n_blocks) + n_silent * silent**power
-        for power in (2, 3)
-    ]
-    offset = csc_array((centred - silent[cell], columns.indices, columns.indptr), shape=columns.shape)
-    by_block = [values.reshape(n_features, n_blocks).T for values in (silent, *sums)]
-    return BlockRanks(offset, *by_block, block=block, size=size)
+    shape = (len(columns.indptr) - 1, len(size))
+    silent, square, cube = np.empty(shape), np.empty(shape), np.empty(shape)
+    story, offset = np.empty_like(columns.indices), np.empty(columns.nnz)
+    for tile in sort_columns(columns, block, len(size)):
+        low, rise = _rank_tile(tile, size)
+        centred = rise + np.repeat(low.ravel(), tile.fires.ravel())
+        rows = slice(tile.first, tile.first + len(low))
+        silent[rows], story[tile.entries], offset[tile.entries] = low, tile.story, rise
+        for table, power in ((square, 2), (cube, 3)):
+            table[rows] = _sum_cells(centred**power, tile) + (size - tile.fires) * low**power
+    ranks = csc_array((offset, story, columns.indptr), shape=columns.shape)
+    return BlockRanks(ranks, silent.T, square.T, cube.T, block=block, size=size)
 
 
 def auroc_all(acts: Acts, labels: StoryLabels, n_emotions: int | None = None) -> FeatureByEmotion:
@@ -121,11 +116,17 @@ def auroc_all(acts: Acts, labels: StoryLabels, n_emotions: int | None = None) ->
         Values in [0, 1]; 0.5 is chance, NaN stands where an emotion has no story or has them all.
     """
     n_emotions = int(labels.max(initial=-1)) + 1 if n_emotions is None else n_emotions
-    ranks = rank_within(acts, np.zeros(len(labels), dtype=np.int64))
+    columns = _finite_columns(acts)
     positive = np.bincount(labels, minlength=n_emotions)
     pairs = positive * (len(labels) - positive)
-    total = _sum_by_emotion(ranks, labels, n_emotions, np.ones(len(ranks.size)))
-    return 0.5 + np.divide(total, pairs, out=np.full(total.shape, np.nan), where=pairs > 0)
+    pairs = np.where(pairs > 0, pairs, np.nan)
+    auroc = np.empty((len(columns.indptr) - 1, n_emotions))
+    size = np.array([len(labels)])
+    for tile in sort_columns(columns, np.zeros(len(labels), dtype=np.int64), 1):
+        low, rise = _rank_tile(tile, size)
+        total = add_by_label(rise, labels[tile.story], tile.fires.sum(axis=1), n_emotions) + low * positive
+        auroc[tile.first : tile.first + len(low)] = 0.5 + total / pairs
+    return auroc
 
 
 def van_elteren(acts: Acts, labels: StoryLabels, block: StoryLabels, n_emotions: int | None = None) -> VanElteren:
@@ -163,6 +164,17 @@ def null_variance(ranks: BlockRanks, counts: Int[np.ndarray, "block emotion"]) -
     return (ranks.square * block_weights(ranks)[:, None] ** 2).T @ share
 
 
+def add_by_label(
+    values: Float[np.ndarray, " entry"],
+    labels: StoryLabels,
+    length: Int[np.ndarray, " column"],
+    n_emotions: int,
+) -> Float[np.ndarray, "column emotion"]:
+    """Sum of each column's values by label, columns one after another."""
+    cell = np.repeat(np.arange(len(length)) * n_emotions, length) + labels
+    return _add_by_cell(values, cell, len(length) * n_emotions).reshape(-1, n_emotions)
+
+
 def spearman(acts: Acts, values: Float[np.ndarray, " story"]) -> Float[np.ndarray, " feature"]:
     """Rank correlation of every feature with one number per story; 0 where either does not vary."""
     from scipy.stats import rankdata
@@ -193,33 +205,56 @@ def _third_cumulants(
     return counts * (n - counts) * (n - 2 * counts) / np.maximum(n * (n - 1) * (n - 2), 1)
 
 
-def _column_of(columns: csc_array) -> Int[np.ndarray, " entry"]:
-    return np.repeat(np.arange(len(columns.indptr) - 1), np.diff(columns.indptr))
+def _finite_columns(acts: Acts) -> csc_array:
+    """The activations by column, without stored zeros; the caller's own where it is so already."""
+    columns = csc_array(acts)
+    if columns.dtype.kind != "f":
+        columns = csc_array(columns, dtype=np.float64)
+    if (columns.data == 0).any():
+        columns = columns.copy()
+        columns.eliminate_zeros()
+    if not np.isfinite(columns.data).all():
+        bad = np.searchsorted(columns.indptr, np.flatnonzero(~np.isfinite(columns.data)), side="right") - 1
+        raise ValueError(f"activations that are not finite, in features {np.unique(bad)[:8].tolist()}")
+    return columns
 
 
-def _midranks(
-    value: Float[np.ndarray, " entry"],
-    cell: Int[np.ndarray, " entry"],
-    fires: Int[np.ndarray, " cell"],
-    n_silent: Int[np.ndarray, " cell"],
-) -> Float[np.ndarray, " entry"]:
-    """Mid-rank of each stored entry among all stories of its cell, silent ones included."""
-    order = np.lexsort((value, cell))
-    value, cell = value[order], cell[order]
-    place = np.arange(len(order)) - (np.cumsum(fires) - fires)[cell] + 1.0 + np.where(value > 0, n_silent[cell], 0)
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (np.diff(cell) != 0) | (np.diff(value) != 0)
-    first = np.flatnonzero(is_first)
-    length = np.diff(np.append(first, len(order)))
-    ranks = np.empty(len(order))
-    ranks[order] = np.repeat(place[first] + (length - 1) / 2, length)
-    return ranks
+def _rank_tile(
+    tile: SortedTile, size: Int[np.ndarray, " block"]
+) -> tuple[Float[np.ndarray, "column block"], Float[np.ndarray, " entry"]]:
+    """Centred ranks of the silent stories of each cell, and how far above them each stored entry stands."""
+    n_silent = size - tile.fires
+    low = tile.below + (n_silent - size) / 2
+    start = np.cumsum(tile.fires).reshape(tile.fires.shape) - tile.fires
+    rank_less_low = 1 - start - (size + 1) / 2 - low
+    rise = tile.place + np.repeat((rank_less_low + n_silent).ravel(), tile.fires.ravel())
+    if tile.below.any():
+        is_below = np.arange(len(rise)) < np.repeat((start + tile.below).ravel(), tile.fires.ravel())
+        rise -= np.where(is_below, np.repeat(n_silent.ravel(), tile.fires.ravel()), 0)
+    return low, rise
+
+
+def _sum_cells(values: Float[np.ndarray, " entry"], tile: SortedTile) -> Float[np.ndarray, "column block"]:
+    cell = np.repeat(np.arange(tile.fires.size), tile.fires.ravel())
+    return _add_by_cell(values, cell, tile.fires.size).reshape(tile.fires.shape)
+
+
+def _add_by_cell(
+    values: Float[np.ndarray, " entry"], cell: Int[np.ndarray, " entry"], n_cells: int
+) -> Float[np.ndarray, " cell"]:
+    """Sum of the values of each cell; `bincount` alone gives integers where there is no entry."""
+    return np.bincount(cell, values, minlength=n_cells).astype(np.float64, copy=False)
 
 
 def _sum_by_emotion(
     ranks: BlockRanks, labels: StoryLabels, n_emotions: int, weight: Float[np.ndarray, " block"]
 ) -> FeatureByEmotion:
     """Weighted sum of centred ranks over each emotion's stories."""
-    weighted = one_hot(labels, n_emotions) * weight[ranks.block][:, None]
-    counts = count_labels(labels, ranks.block, n_emotions) * weight[:, None]
-    return (ranks.offset.T @ weighted).toarray() + ranks.silent.T @ counts
+    total = ranks.silent.T @ (count_labels(labels, ranks.block, n_emotions) * weight[:, None])
+    story_weight = weight[ranks.block]
+    for columns, entries in cut_columns(ranks.offset.indptr):
+        story = ranks.offset.indices[entries]
+        values = ranks.offset.data[entries] * story_weight[story]
+        length = np.diff(ranks.offset.indptr[columns.start : columns.stop + 1])
+        total[columns] += add_by_label(values, labels[story], length, n_emotions)
+    return total

@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse, stats
 from sklearn.metrics import roc_auc_score
 
+from emosae.selectivity import order, permutation
+from emosae.selectivity.permutation import permute_ranks, shuffle_within
 from emosae.selectivity.ranks import auroc_all, pearson3_upper, rank_within, spearman, van_elteren
 
 tied_acts = hnp.arrays(
@@ -191,3 +193,105 @@ def test_activations_that_are_not_finite_are_refused_by_feature() -> None:
     acts[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"features \[2\]"):
         rank_within(sparse.csr_array(acts), np.zeros(3, dtype=np.int64))
+
+
+@given(acts=tied_acts, seed=st.integers(0, 99))
+def test_centred_ranks_are_those_of_scipy_in_every_topic(acts: np.ndarray, seed: int) -> None:
+    topics = np.random.default_rng(seed).integers(0, 3, len(acts))
+    ranks = rank_within(sparse.csr_array(acts), topics)
+    centred = ranks.offset.toarray() + ranks.silent[topics]
+    for topic in np.unique(topics):
+        inside = topics == topic
+        expected = stats.rankdata(acts[inside], axis=0) - (inside.sum() + 1) / 2
+        np.testing.assert_allclose(centred[inside], expected, atol=1e-12)
+        np.testing.assert_allclose(ranks.square[topic], (expected**2).sum(axis=0), atol=1e-9)
+        np.testing.assert_allclose(ranks.cube[topic], (expected**3).sum(axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_any_layout_and_number_format_gives_the_same_and_is_left_as_it_was(layout: type, dtype: type) -> None:
+    acts, labels, topics = draw_stories(np.random.default_rng(5))
+    acts = np.rint(acts * 10)
+    given_acts = layout(acts.astype(dtype))
+    given_acts.data[::7] = 0
+    before = given_acts.copy()
+    stored = sparse.csr_array(before.toarray().astype(np.float64))
+    np.testing.assert_array_equal(auroc_all(given_acts, labels), auroc_all(stored, labels))
+    np.testing.assert_array_equal(van_elteren(given_acts, labels, topics).z, van_elteren(stored, labels, topics).z)
+    np.testing.assert_array_equal(given_acts.data, before.data)
+    np.testing.assert_array_equal(given_acts.indices, before.indices)
+
+
+def test_values_that_single_precision_cannot_tell_apart_are_no_ties() -> None:
+    acts = np.array([[1.0, -1e300], [1 + 1e-12, -2e300], [1 - 1e-12, 1e300], [0, 0], [1 + 1e-12, 5.0]])
+    labels = np.array([0, 1, 0, 1, 1])
+    expected = [[roc_auc_score(labels == e, column) for e in range(2)] for column in acts.T]
+    np.testing.assert_allclose(auroc_all(sparse.csr_array(acts), labels), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("entries", [1, 3, 40])
+def test_ranks_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
+    acts, labels, topics = draw_stories(np.random.default_rng(6))
+    table = sparse.csr_array(acts)
+    auroc, test = auroc_all(table, labels), van_elteren(table, labels, topics)
+    monkeypatch.setattr(order, "_ENTRIES", entries)
+    np.testing.assert_array_equal(auroc_all(table, labels), auroc)
+    np.testing.assert_array_equal(van_elteren(table, labels, topics).z, test.z)
+
+
+@given(lengths=st.lists(st.integers(0, 9), max_size=20), most=st.integers(1, 5))
+def test_tiles_hold_every_column_and_entry_once(lengths: list[int], most: int) -> None:
+    indptr = np.cumsum([0, *lengths])
+    tiles = list(order.cut_columns(indptr, most))
+    columns = [k for run, _ in tiles for k in range(run.start, run.stop)]
+    assert columns == list(range(len(lengths)))
+    assert [k for _, entries in tiles for k in range(entries.start, entries.stop)] == list(range(sum(lengths)))
+    assert all(1 <= run.stop - run.start <= most for run, _ in tiles)
+
+
+@pytest.mark.parametrize("n_topics", [1, 4, 7])
+def test_permutation_tables_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch, n_topics: int) -> None:
+    rng = np.random.default_rng(7)
+    acts, labels, topics = draw_stories(rng, n_topics=n_topics)
+    ranks, draws = rank_within(sparse.csr_array(acts), topics), shuffle_within(labels, topics, 45, rng)
+    tested = rng.random((7, 4)) < 0.7
+    null = permute_ranks(ranks, labels, draws, tested)
+    monkeypatch.setattr(permutation, "_CELLS", 20)
+    monkeypatch.setattr(permutation, "_ADDITIONS", 90)
+    monkeypatch.setattr(permutation, "_MOST_FEATURES", 2)
+    other = permute_ranks(ranks, labels, draws, tested)
+    np.testing.assert_array_equal(other.p, null.p)
+    np.testing.assert_array_equal(other.largest, null.largest)
+
+
+@pytest.mark.parametrize("n_topics", [1, 5])
+def test_draws_that_tie_count_and_those_half_a_rank_below_do_not(n_topics: int) -> None:
+    rng = np.random.default_rng(8)
+    n_stories = 20_000
+    labels, topics = np.arange(n_stories) % 1000, np.arange(n_stories) // 7 % n_topics
+    acts = np.zeros((n_stories, 2))
+    acts[rng.integers(0, n_stories, 1500), 0] = rng.integers(1, 4, 1500)
+    acts[rng.integers(0, n_stories, 900), 1] = rng.normal(size=900)
+    draws = shuffle_within(labels, topics, 60, rng)
+    tested = np.zeros((2, 1000), dtype=bool)
+    tested[:, :300] = True
+    null = permute_ranks(rank_within(sparse.csr_array(acts), topics), labels, draws, tested)
+    scores = np.stack([block_scores(column, topics) for column in acts.T])
+
+    def add(draw: np.ndarray, feature: int) -> np.ndarray:
+        return np.bincount(draw, scores[feature], minlength=1000)[:300]
+
+    for feature in range(2):
+        reached = sum(add(draw, feature) >= add(labels, feature) - 1e-9 for draw in draws)
+        np.testing.assert_allclose(null.p[feature, :300], (1 + reached) / 61)
+    assert np.isnan(null.p[:, 300:]).all()
+    assert (null.largest[:, 300:] == -np.inf).all()
+
+
+def test_more_draws_than_a_counter_holds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    acts, labels, topics = draw_stories(np.random.default_rng(9))
+    monkeypatch.setattr(permutation, "_MOST_DRAWS", 1)
+    same = np.tile(labels, (600, 1))
+    null = permute_ranks(rank_within(sparse.csr_array(acts), topics), labels, same, np.ones((7, 4), dtype=bool))
+    assert (null.p == 1).all()
