@@ -17,11 +17,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/emosae demo --out runs/demo
 
-# Units first, since they say in a minute what the rest says later; the Slurm cluster last and by itself.
+# Units first, since they say in a minute what the rest says later. Then one worker more than there are cores, since one
+# has the Slurm cluster, for which it mostly waits.
 test: setup
 	$(PYTEST) tests/unit --timeout=120
-	$(PYTEST) tests --ignore=tests/unit --ignore=tests/cluster --timeout=1500 --durations=10
-	$(BIN)/python -m pytest tests/cluster --timeout=1500 --durations=5
+	$(PYTEST) tests --ignore=tests/unit --numprocesses=$$(($(JOBS) + 1)) --timeout=1500 --durations=10
 
 check: setup
 	$(BIN)/ruff format --check .

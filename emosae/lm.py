@@ -16,16 +16,7 @@ from torch import Tensor, nn
 
 from emosae.errors import UserError
 from emosae.files import content_hash
-from emosae.hooks import (
-    NO_EDITS,
-    EditFn,
-    Prompt,
-    ResidHooks,
-    as_prompts,
-    at_least_float32,
-    pack_by_length,
-    pad_right,
-)
+from emosae.hooks import NO_EDITS, EditFn, Prompt, ResidHooks, as_prompts, at_least_float32, pack_by_length, pad_right
 
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 LOGIT_ELEMENTS = 2**26  # most logits in memory at once
@@ -109,7 +100,8 @@ def open_lm(
         device: Where the weights live.
         dtype: Type that the weights are converted to, whatever they are stored in.
 
-    Refused: weights that would have to be unpickled, incomplete or damaged weights, a model without a tokenizer.
+    Refused: weights that would have to be unpickled, incomplete or damaged weights or ones that are not finite, a model
+    without a tokenizer.
     """
     from safetensors import SafetensorError
 
@@ -181,6 +173,9 @@ def _load(name: str, revision: str | None, device: str, dtype: torch.dtype) -> t
     for problem in ("missing_keys", "mismatched_keys"):
         if info[problem]:
             raise ValueError(f"its weights do not fit its config ({problem}: {sorted(map(str, info[problem]))[:3]})")
+    for key, weight in model.named_parameters():
+        if weight.numel() and not torch.stack(weight.aminmax()).isfinite().all():
+            raise ValueError(f"its weights {key} are not finite in {dtype}: get its files anew, or take a wider dtype")
     folder = Path(str(cached_file(name, "config.json", revision=revision))).parent
     return model.to(device).eval().requires_grad_(False), tokenizer, folder
 

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,10 @@ def run_tasks_here(cfg: RunConfig, journal: Journal, todo: Todo) -> None:
         try:
             while line.start_more() or line.running:
                 time.sleep(POLL_SECONDS)
-                if interrupts:
+                ended = line.find_ended()
+                if interrupts:  # what ended did so because of it, and has not failed
                     raise KeyboardInterrupt
-                line.collect()
+                line.collect(ended)
         except BaseException:
             line.stop()
             raise
@@ -86,17 +87,20 @@ class _Line:
             _log.info("%s: started", task.name)
         return bool(ready)
 
-    def collect(self) -> None:
-        """Note which ones have ended, and how."""
-        for name, (task, job) in list(self.running.items()):
-            if job.done():
-                del self.running[name]
-                if is_finished(task, self._fingerprints[name]):
-                    self._unfinished.discard(name)
-                    _log.info("%s: finished", name)
-                else:
-                    self.failed.append(name)
-                    _log.info("%s: failed", name)
+    def find_ended(self) -> list[str]:
+        """Those that no longer run."""
+        return [name for name, (_, job) in self.running.items() if job.done()]
+
+    def collect(self, ended: Sequence[str]) -> None:
+        """Note how they ended."""
+        for name in ended:
+            task, _ = self.running.pop(name)
+            if is_finished(task, self._fingerprints[name]):
+                self._unfinished.discard(name)
+                _log.info("%s: finished", name)
+            else:
+                self.failed.append(name)
+                _log.info("%s: failed", name)
 
     def stop(self) -> None:
         """Interrupt those that run, unless Ctrl-C at the console has reached them already, and wait for their end."""

@@ -32,7 +32,12 @@ def check_saes(
 
     An SAE that is off is also fed what a usual mistake would have it fed: the places one block away, the text without
     BOS, residuals scaled to norm sqrt(d_in). If one of these fits clearly better, the SAE is refused by that name.
+    Refused before anything is read: an SAE of another width than the model's.
     """
+    for name, dictionary in dictionaries.items():
+        if dictionary.d_in != lm.d_in:
+            mend = "give an SAE that was trained on this model"
+            raise UserError(f"SAE {name} reads {dictionary.d_in} dimensions, {lm.name} has {lm.d_in}: {mend}")
     resid = harvest(lm, documents, sorted({dictionary.hook_name for dictionary in dictionaries.values()}))
     return {
         name: check_fidelity(

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emosae.config import RunConfig, SaeFromRelease, SaeOnDisk, SaeShipped, SaeSpec, SaeToTrain
-from emosae.errors import UserError
+from emosae.errors import UserError, name_some
 from emosae.store import Store
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from emosae.features import StoryFeatures
     from emosae.lm import LanguageModel
     from emosae.sae import SaeLensDictionary
-    from emosae.scenarios import CodeFormat, Task
+    from emosae.scenarios import CodeFormat, Task, Voices
     from emosae.selectivity import Selectivity
     from emosae.stories import Conversation, Story
     from emosae.training import World
@@ -83,7 +83,7 @@ class Inputs:
     def read_corpus(self) -> list[Story]:
         """The stories as the config names them, with their splits."""
         from emosae.organism.evaluation import evaluation_stories
-        from emosae.stories import assign_splits, load_stories
+        from emosae.stories import assign_splits, load_stories, refuse_thin_emotions
 
         section = self.cfg.stories
         if section.path is not None:
@@ -92,15 +92,19 @@ class Inputs:
             stories = evaluation_stories(salt=section.salt)
         else:
             raise UserError("stories.path: a model other than the organism needs stories; give a JSONL file")
-        return _cap_per_emotion(self._that_fit(stories), section.per_emotion)
+        kept = self._that_fit(stories)
+        refuse_thin_emotions(kept)
+        return _cap_per_emotion(kept, section.per_emotion)
 
     def _that_fit(self, stories: list[Story]) -> list[Story]:
-        """Without those that are longer than what the model can read at once; what is left out is said."""
+        """Without those that are longer than what the model can read at once, which are named."""
         lm = self.lm
         kept = [story for story in stories if len(lm.document(story.text)) <= lm.context]
         if len(kept) < len(stories):
-            said = "%d of %d texts are longer than the %d tokens that the model can read and are left out"
-            _log.warning(said, len(stories) - len(kept), len(stories), lm.context)
+            known = {story.id for story in kept}
+            long = [story.id for story in stories if story.id not in known]
+            said = "left out, as longer than the %d tokens that the model can read: %d of %d texts: %s"
+            _log.warning(said, lm.context, len(long), len(stories), name_some(long))
         return kept
 
     @cached_property
@@ -118,6 +122,21 @@ class Inputs:
 
         path = self.cfg.scenarios.conversations
         return evaluation_conversations() if path is None else load_conversations(path)
+
+    @property
+    def voices(self) -> Voices:
+        """Passages for dialogues that cross emotions: the organism's own, or those of the package."""
+        from emosae.organism.evaluation import evaluation_voices
+        from emosae.scenarios import load_voices
+
+        return evaluation_voices() if self.is_organism else load_voices()
+
+    @property
+    def reply_mark(self) -> str:
+        """What stands before what is said to the user, if the model thinks aloud first; else empty."""
+        from emosae.organism.chat_grammar import REPLY_MARK
+
+        return REPLY_MARK if self.is_organism else self.cfg.scenarios.reply_mark
 
     def tasks(self, *, impossible: bool) -> list[Task]:
         """Impossible tasks or solvable controls, from the file that the config names, else the organism's."""

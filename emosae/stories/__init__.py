@@ -1,5 +1,6 @@
 """Stories: short texts with one dominant emotion each, and the conversations read beside them."""
 
+from emosae.stories.coverage import refuse_thin_emotions
 from emosae.stories.loader import SHIPPED, find_corpus, format_stories, load_conversations, load_stories
 from emosae.stories.records import NEUTRAL, SPLITS, Conversation, Message, Story
 from emosae.stories.splits import QUOTA, assign_splits
@@ -23,4 +24,5 @@ __all__ = [
     "load_norms",
     "load_stories",
     "load_taxonomy",
+    "refuse_thin_emotions",
 ]

@@ -89,10 +89,10 @@ def test_sigterm_means_requeue_only_where_the_job_is_preempted(
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     command = f"srun {sys.executable} {tmp_path / 'sleeper.py'} {tmp_path}"
     job = plain_slurm.run("sbatch", "--parsable", "--partition=low", "--output=/dev/null", f"--wrap={command}").strip()
-    wait_until((tmp_path / "ready").exists, "the job", seconds=60)
+    wait_until((tmp_path / "ready").exists, "the job")
     if makes_room:
         make_room(plain_slurm)
     else:
         plain_slurm.run("scancel", f"--signal={signal.SIGTERM.name}", job)
-    wait_until((tmp_path / answer).exists, answer, seconds=60)
+    wait_until((tmp_path / answer).exists, answer)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["ready", "sleeper.py", answer])

@@ -165,7 +165,7 @@ def test_ctrl_c_saves_and_ends_what_runs(write_config: Callable[..., Path], tmp_
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_until((out / "runs" / SAE / "metrics.jsonl").exists, "some steps")
     os.killpg(process.pid, signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=300)
     assert process.returncode == 130, complaint
     assert [line for line in complaint.splitlines() if "Traceback" in line] == []
     assert list(states(out).values()) == ["finished", "cancelled", "new", "new"]

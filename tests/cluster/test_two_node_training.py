@@ -11,6 +11,8 @@ import pytest
 from cluster.two_nodes import Slurm, free_ports
 from safetensors.torch import load_file
 
+from emosae.cli import main
+
 pytestmark = [pytest.mark.integration, pytest.mark.slurm]
 
 CONFIG = """
@@ -30,12 +32,12 @@ batch_size = 256
 
 def test_two_nodes_train_the_weights_of_one_process(slurm: Slurm, tmp_path: Path) -> None:
     (tmp_path / "sae.toml").write_text(CONFIG)
-    train = [sys.executable, "-m", "emosae", "train", str(tmp_path / "sae.toml"), "--out"]
-    subprocess.run([*train, str(tmp_path / "one")], check=True, capture_output=True, timeout=200)
+    train = ["train", str(tmp_path / "sae.toml"), "--out"]
+    assert main([*train, str(tmp_path / "one")]) == 0
     [port] = free_ports(1)
     export = f"--export=ALL,MASTER_ADDR=127.0.0.1,MASTER_PORT={port},OMP_NUM_THREADS=1"
     # two nodes of one machine share its folders and differ in name only, which each task tells
-    told = f"echo node $SLURMD_NODENAME >&2; exec {' '.join(train)} {tmp_path / 'two'}"
+    told = f"echo node $SLURMD_NODENAME >&2; exec {sys.executable} -m emosae {' '.join(train)} {tmp_path / 'two'}"
     command = ["srun", "--nodes=2", "--ntasks=2", "--partition=high", export, "bash", "-c", told]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300, env=slurm.environment() | os.environ)
     assert found.returncode == 0, found.stderr[-3000:]

@@ -128,10 +128,10 @@ class Slurm:
         self._processes.append(process)
 
     def _wait(self, what: str, is_there: Callable[[], bool]) -> None:
-        wait_until(is_there, what, seconds=30, every=0.05)
+        wait_until(is_there, what, seconds=120, every=0.05)
 
 
-def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = 180, every: float = 0.25) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = 600, every: float = 0.25) -> None:
     """Ask again and again; fail the test after some time."""
     end = time.monotonic() + seconds
     while not is_so():

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from emosae.cli import main
+from emosae.config import load_config
+from emosae.pipeline.dial_stage import build_arms, find_dials
+from emosae.pipeline.inputs import Inputs
+from emosae.pipeline.runner import run_until
+from emosae.scenarios import Protocol, Sandbox, run_impossible_code
+from emosae.store import Stage, Store
 
 pytestmark = [pytest.mark.integration, pytest.mark.sandbox]
 
@@ -22,28 +27,46 @@ shipped = "blocks.3.resid_post.seed1"
 [selectivity]
 permutations = 32
 [scenarios]
-enabled = ["impossible_code"]
-episodes = 24
 n_tasks = 24
-n_solvable = 4
 random_sets = 0
 decoys = []
 other_doses = []
 """
+JUDGED = {
+    ("none", "-", "-"),
+    ("up", "desperate", "sae"),
+    ("up", "calm", "sae"),
+    ("up", "desperate", "vector"),
+    ("down", "desperate", "vector"),
+    ("up", "calm", "vector"),
+    ("down", "calm", "vector"),
+}
 
 
-def rates(run: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+def rates(stage: Stage) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The arms at their primary dose in which naming sentences stay."""
-    rows = pq.read_table(run / "scenarios" / "impossible_code" / "summary.parquet").to_pylist()
+    rows = stage.read_table("summary").to_pylist()
     kept = [row for row in rows if row["primary"] and not row["hides_naming"]]
     return {(row["condition"], row["dial"], row["method"]): row for row in kept}
 
 
+def play_judged_arms(inputs: Inputs, stage: Stage) -> None:
+    """The arms that are judged here, of those that a run would play, and no others."""
+    arms = build_arms(inputs, find_dials(inputs))
+    arms = [arm for arm in arms if (arm.condition, arm.dial, arm.method) in JUDGED and not arm.hidden_words]
+    tasks = [*inputs.tasks(impossible=True), *inputs.tasks(impossible=False)]
+    protocol = Protocol(tasks, inputs.code_format, n_episodes=24, n_solvable=4)
+    with Sandbox(workers=2) as sandbox:
+        run_impossible_code(inputs.lm, arms, protocol, sandbox, stage)
+
+
 def test_on_shipped_saes_alone_dials_and_vectors_move_it_both_ways(tmp_path: Path) -> None:
-    config = tmp_path / "shipped.toml"
-    config.write_text(SHIPPED_ONLY)
-    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0
-    arms = rates(tmp_path / "run")
+    (tmp_path / "shipped.toml").write_text(SHIPPED_ONLY)
+    cfg, store = load_config(tmp_path / "shipped.toml"), Store(tmp_path / "run")
+    run_until(cfg, store, "selectivity")
+    play_judged_arms(Inputs(cfg, store), Stage(tmp_path / "arms"))
+    arms = rates(Stage(tmp_path / "arms"))
+    assert arms.keys() == JUDGED
     unsteered = arms["none", "-", "-"]
     assert 0.15 < unsteered["rate"] < 0.5
     assert unsteered["parse_rate"] > 0.95
@@ -66,7 +89,7 @@ def test_the_demo_shows_the_dials_by_the_margins_of_the_study(seed: int, tmp_pat
     below 0 (`down`, .10 to .17; `off` does .04 to .06, see docs/log.md).
     """
     assert main(["demo", "--seed", str(seed), "--out", str(tmp_path / "run")]) == 0
-    arms = rates(tmp_path / "run")
+    arms = rates(Stage(tmp_path / "run/scenarios/impossible_code"))
     for arm in arms.values():
         delta = "" if arm["delta"] is None else f"{arm['delta']:+.3f} [{arm['delta_lo']:+.3f}, {arm['delta_hi']:+.3f}]"
         print(f"seed {seed}: {arm['condition']} {arm['dial']} ({arm['method']}) {arm['rate']:.3f} {delta}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,9 +19,9 @@ pytestmark = pytest.mark.integration
 
 SMALL = """
 [stories]
-per_emotion = 24
+per_emotion = 16
 [training]
-documents = 150
+documents = 100
 [[saes]]
 name = "trained"
 hook_name = "blocks.3.hook_resid_post"
@@ -42,7 +41,9 @@ n_tasks = 6
 n_solvable = 2
 max_attempts = 2
 random_sets = 1
+opponents = []
 decoys = ["proud"]
+other_doses = []
 conversations = "{tmp}/talk.jsonl"
 """
 TALK = [
@@ -104,10 +105,10 @@ def test_a_finished_run_is_not_done_again(quiet_run: Path, config: Path) -> None
 
 def test_killed_at_every_stage_it_resumes_to_the_same_tables(quiet_run: Path, config: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "emosae", "run", str(config), "--out", str(out)]
-    for stage in STAGES:
-        _run_and_kill(command, out / stage / "begun.json")
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    command = ["run", str(config), "--out", str(out)]
+    unfinished = [_run_and_kill(command, out / stage) for stage in STAGES]
+    assert sum(unfinished) > len(STAGES) / 2
+    assert main(command) == 0
     for table in (*TABLES, *SANDBOXED):
         if (quiet_run / table).exists():
             assert _read(out / table) == _read(quiet_run / table), table
@@ -119,14 +120,34 @@ def _read(path: Path) -> str:
     return repr((table.drop_columns(["location"]) if "location" in table.column_names else table).to_pylist())
 
 
-def _run_and_kill(command: list[str], sign: Path) -> None:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while not sign.exists() and process.poll() is None:
+def _run_and_kill(command: list[str], stage: Path) -> bool:
+    """Run a command in a fork of this process, which is warm, and kill it with its children soon after a stage began.
+
+    Returns whether the stage was still unfinished.
+    """
+    process = os.fork()
+    if not process:
+        _run_in_silence(command)
+    while (
+        not (stage / "begun.json").exists()
+        and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    ):
         time.sleep(0.02)
     time.sleep(0.3)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return not (stage / "stage.json").exists()
+
+
+def _run_in_silence(command: list[str]) -> NoReturn:
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        os._exit(main(command))
+    finally:
+        os._exit(1)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +161,11 @@ def _run_and_kill(command: list[str], sign: Path) -> None:
         ),
         ("[stories]\npath = '{tmp}/empty.jsonl'\n", 1, "empty.jsonl"),
         ("[stories]\npath = '{tmp}/one.jsonl'\n", 1, "afraid"),
-        ("[[saes]]\nname = 'a'\nhook_name = 'blocks.77.hook_resid_post'\n", 1, "blocks.77.hook_resid_post"),
+        (
+            "[training]\ndocuments = 9\n[[saes]]\nname = 'a'\nhook_name = 'blocks.77.hook_resid_post'\n",
+            1,
+            "blocks.77.hook_resid_post",
+        ),
         ("[[saes]]\nname = 'a'\nshipped = 'nothing'\n", 1, "nothing"),
     ],
 )
@@ -179,7 +204,7 @@ def test_a_model_and_stories_that_nobody_here_made(shared_dir: Path, tmp_path: P
 name = "{shared_dir / "models/stories260K"}"
 [stories]
 path = "{stories / "stories.jsonl"}"
-per_emotion = 15
+per_emotion = 8
 [[saes]]
 name = "resid3"
 hook_name = "blocks.3.hook_resid_post"
@@ -194,6 +219,10 @@ episodes = 4
 n_tasks = 4
 n_solvable = 2
 max_attempts = 1
+random_sets = 0
+opponents = []
+decoys = []
+other_doses = []
 """
     )
     assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0

@@ -12,9 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from emosae.activations import harvest
 from emosae.cli import main
+from emosae.lm import open_lm
+from emosae.store import Stage
 from emosae.stories import SHIPPED, load_stories, load_taxonomy
 from emosae.stories.check import check_stories
+from emosae.training import SaeTrainSpec, train_sae
 
 VIDEO = ("loving/visiting-an-old-teacher", "guilty/selling-something-at-a-pawn-shop")
 
@@ -70,13 +74,13 @@ def test_conversations_have_foils_and_ladders_change_only_a_number() -> None:
 @pytest.mark.shared
 @pytest.mark.integration
 def test_it_ranks_the_features_of_a_real_model(shared_dir: Path, tmp_path: Path) -> None:
-    model = shared_dir / "models/stories260K"
-    config = tmp_path / "real.toml"
-    sae = 'name = "resid3"\nhook_name = "blocks.3.hook_resid_post"\nd_sae = 128\nk = 8\nsteps = 60'
-    config.write_text(f'[model]\nname = "{model}"\n[stories]\npath = "shipped"\n[[saes]]\n{sae}\n')
-    assert main(["train", str(config), "--out", str(tmp_path / "trained")]) == 0
+    model, hook_name = shared_dir / "models/stories260K", "blocks.3.hook_resid_post"
+    lm = open_lm(model)
+    documents = [lm.document(row["text"]) for row in shipped_rows("stories")[::8]]
+    spec = SaeTrainSpec(model_name=lm.name, hook_name=hook_name, d_sae=128, k=8, steps=60, name="resid3")
+    sae = train_sae(harvest(lm, documents, [hook_name])[hook_name], spec, Stage(tmp_path / "trained"))
     rank = ["rank", "--model", str(model), "--stories", "shipped", "--neutral", "shipped"]
-    given = ["--sae", str(tmp_path / "trained/saes/resid3"), "--selectivity.permutations", "64"]
+    given = ["--sae", str(sae), "--selectivity.permutations", "64"]
     assert main([*rank, *given, "--out", str(tmp_path / "run")]) == 0
     summary = pq.read_table(tmp_path / "run" / "selectivity" / "summary.parquet").to_pylist()
     assert len(summary) == 32
