@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from emosae.features import StoryFeatures
 from emosae.selectivity.intervals import MIN_INTERVAL_TOPICS, NO_INTERVAL, Interval, jackknife_interval
 from emosae.selectivity.layout import Layout, Part
-from emosae.selectivity.ranks import Acts, FeatureByEmotion, auroc_all, spearman, van_elteren
+from emosae.selectivity.ranks import Acts, FeatureByEmotion, auroc_all, spearman
 from emosae.selectivity.screen import Screen, average_by_emotion
 
 Column = Float[np.ndarray, " pick"]
@@ -48,7 +48,6 @@ class Confirmed:
         overall: AUROC against all other emotions.
         rival: AUROC against the rival that was fixed before.
         p: Within-topic upper tail.
-        lexical_drop: AUROC lost when the predictive words are masked; NaN if no masked text was read.
         feature_idx: The distinct features among the picks.
         profile: AUROC of those features for every emotion against the rest.
     """
@@ -56,7 +55,6 @@ class Confirmed:
     overall: tuple[Interval, ...]
     rival: tuple[Interval, ...]
     p: Column
-    lexical_drop: Column
     feature_idx: Int[np.ndarray, " feature"]
     profile: FeatureByEmotion
 
@@ -95,26 +93,19 @@ def fix_rivals(acts: Acts, part: Part, picks: Picks) -> Rivals:
     return Rivals(rival, lowest)
 
 
-def read_confirm(
-    table: StoryFeatures, confirm: Part, picks: Picks, rivals: Rivals, masked: StoryFeatures | None = None
-) -> Confirmed:
-    """Read the confirm stories of one SAE: the only function that does, called once, choosing nothing."""
+def read_confirm(table: StoryFeatures, confirm: Part, picks: Picks, rivals: Rivals) -> Confirmed:
+    """Read the confirm stories of one SAE, once and choosing nothing, as `measure_confounds` does beside it."""
     features, place = np.unique(picks.feature_idx, return_inverse=True)
     acts = csc_array(table.mean[confirm.rows])[:, features]
-    test = van_elteren(acts, confirm.label, confirm.block, confirm.n_emotions)
+    test = confirm.units().test(acts)
     profile = auroc_all(acts, confirm.label, confirm.n_emotions)
     cells = (place, picks.emotion)
-    drop = np.full(len(place), np.nan)
-    if masked is not None:
-        hidden = csc_array(masked.mean[confirm.rows])[:, features]
-        drop = (profile - auroc_all(hidden, confirm.label, confirm.n_emotions))[cells]
     dense = acts.toarray()
     triples = list(zip(place.tolist(), picks.emotion.tolist(), rivals.emotion.tolist(), strict=True))
     return Confirmed(
         overall=tuple(_measure(dense[:, k], confirm, own, None) for k, own, _ in triples),
         rival=tuple(_measure(dense[:, k], confirm, own, other) for k, own, other in triples),
         p=test.p_upper[cells],
-        lexical_drop=drop,
         feature_idx=features,
         profile=profile,
     )

@@ -32,8 +32,8 @@ def compare_baselines(
 ) -> pa.Table:
     """Set the feature that was chosen for each emotion against every baseline, on the same confirm stories.
 
-    Baselines that read a hook are taken at the feature's own. Nothing is chosen here, and intervals are not corrected
-    for their number.
+    Baselines that read a hook or an SAE are taken at the feature's own. Nothing is chosen here, and intervals are not
+    corrected for their number.
 
     Args:
         features: The SAEs that were ranked.
@@ -57,7 +57,7 @@ def compare_baselines(
         table = by_name[best["sae"]]
         acts = csc_array(table.mean)[:, [best["feature_idx"]]].toarray()[confirm.rows, 0].astype(np.float64)
         for one in scores:
-            if one.hook_name in (None, table.hook_name):
+            if one.hook_name in (None, table.hook_name) and one.sae in (None, table.sae):
                 gap = _compare(acts, one, confirm, place[best["emotion"]])
                 rows.append(_describe(best, one, gap))
     return pa.Table.from_pylist(rows, schema=COLUMNS)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from emosae.errors import UserError
 from emosae.features import StoryFeatures
-from emosae.selectivity.baselines import emotion_vectors, measure_score, score_vectors
+from emosae.selectivity.baselines import measure_score
+from emosae.selectivity.directions import emotion_vectors, score_vectors
 from emosae.selectivity.intervals import NO_INTERVAL, Interval
 from emosae.selectivity.layout import Layout, Part, lay_out
 from emosae.stories import Story

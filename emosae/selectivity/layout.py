@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from emosae.errors import UserError
+from emosae.selectivity.exchange import Units, form_units
 from emosae.selectivity.intervals import MIN_INTERVAL_TOPICS
 from emosae.selectivity.ranks import StoryLabels, count_labels
 from emosae.stories import SPLITS, Story
@@ -27,12 +28,14 @@ class Part:
         rows: Their rows in the tables of activations.
         label: Emotion of each.
         block: Topic of each, counted from 0; stories without a topic are one block.
+        cell: The same number for stories that share emotion and topic; a story without a topic has its own.
         n_emotions: Emotions of the whole corpus; some may be absent here.
     """
 
     rows: Int[np.ndarray, " story"]
     label: StoryLabels
     block: StoryLabels
+    cell: StoryLabels
     n_emotions: int
 
     @property
@@ -44,6 +47,10 @@ class Part:
     def topics_per_emotion(self) -> Int[np.ndarray, " emotion"]:
         """How many topics hold each emotion here."""
         return (count_labels(self.label, self.block, self.n_emotions) > 0).sum(axis=0)
+
+    def units(self) -> Units:
+        """What the tests within topics count as one observation."""
+        return form_units(self.label, self.block, self.cell, self.n_emotions)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,7 +67,11 @@ class Layout:
         topics = [self.stories[row].topic or "" for row in chosen]
         block = np.unique(np.array(topics, dtype=str), return_inverse=True)[1].astype(np.int64)
         rows = np.array(chosen, dtype=np.int64)
-        return Part(rows, self.label[rows], block, len(self.emotions))
+        label = self.label[rows]
+        cell = np.where(
+            np.array(topics, dtype=str) == "", -1 - np.arange(len(rows)), block * len(self.emotions) + label
+        )
+        return Part(rows, label, block, cell, len(self.emotions))
 
     def neutral_rows(self, *splits: str) -> Int[np.ndarray, " story"]:
         """Rows of the neutral text of these splits."""
@@ -78,14 +89,19 @@ class Layout:
             notes.append(f"{n_loose} stories have no topic: labels are exchanged among all of them")
         if n_topics < MIN_TOPICS:
             notes.append(f"{n_topics} topics, fewer than {MIN_TOPICS}")
+        n_left_out = self.part("discover").units().n_left_out
+        if n_left_out:
+            notes.append(
+                f"{n_left_out} discover stories are in no test: a topic's emotions are compared at equal number"
+            )
         return tuple(notes)
 
     def emotion_notes(self) -> list[tuple[str, ...]]:
         """What the corpus does not allow for each emotion, the notes for all of them included."""
-        discover = self.part("discover")
-        counts = count_labels(discover.label, discover.block, len(self.emotions))
+        units = self.part("discover").units()
+        counts = count_labels(units.label, units.block, len(self.emotions))
         told = ((counts > 0) & (counts < counts.sum(axis=1, keepdims=True))).any(axis=0)
-        testable = told & (discover.stories_per_emotion >= 2)
+        testable = told & (units.per_emotion >= 2)
         confirm_topics = self.part("confirm").topics_per_emotion
         return [self._note(int(n), bool(can)) for n, can in zip(confirm_topics, testable, strict=True)]
 
@@ -96,7 +112,7 @@ class Layout:
         if notes:
             notes.append(f"verdict capped at {CAP}")
         if not is_testable:
-            notes.append("not tested: fewer than 2 discover stories, or never in a topic with another emotion")
+            notes.append("not tested: on fewer than 2 discover topics, or never in a topic with another emotion")
         return tuple(notes)
 
 

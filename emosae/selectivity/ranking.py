@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from emosae.errors import UserError
 from emosae.features import StoryFeatures
 from emosae.selectivity.candidates import Confirmed, choose_picks, fix_rivals, read_confirm
+from emosae.selectivity.confounds import measure_confounds
 from emosae.selectivity.layout import lay_out
 from emosae.selectivity.overlap import measure_overlap
 from emosae.selectivity.ranks import AnyByEmotion
@@ -82,6 +83,7 @@ def rank_features(
     permutations: int = 1024,
     top: int = 10,
     masked: Sequence[StoryFeatures] = (),
+    firings: pa.Table | None = None,
 ) -> Selectivity:
     """Find the features that tell each emotion from the others, on topics they were not chosen on.
 
@@ -92,7 +94,8 @@ def rank_features(
         alpha: False discovery rate at which a feature counts as discovered.
         permutations: Exchanges of labels within topics.
         top: Candidates per SAE and emotion.
-        masked: The same SAEs on the same stories with their predictive words masked, for `lexical_drop`.
+        masked: The same SAEs on the confirm stories with their telling words masked, for `lexical_drop`.
+        firings: Where and on which tokens the features fire, for `position_corr` and `top_token_share`.
 
     Raises:
         UserError: Tables that do not match the stories, stories without a split, fewer than two emotions.
@@ -100,7 +103,6 @@ def rank_features(
     if not features:
         raise UserError("no SAE to rank: give at least one")
     _refuse_misfits(features, stories)
-    _refuse_misfits(masked, stories)
     layout = lay_out(stories)
     screens = screen_features(features, layout.part("discover"), permutations=permutations, rng=rng)
     picks = [choose_picks(screen, top) for screen in screens]
@@ -108,12 +110,13 @@ def rank_features(
     rivals = [fix_rivals(t.mean[chosen_on.rows], chosen_on, p) for t, p in zip(features, picks, strict=True)]
     hidden = {table.sae: table for table in masked}
     confirm = layout.part("confirm")
-    confirmed = [
-        read_confirm(table, confirm, one, fixed, hidden.get(table.sae))
-        for table, one, fixed in zip(features, picks, rivals, strict=True)
+    confirmed = [read_confirm(t, confirm, p, r) for t, p, r in zip(features, picks, rivals, strict=True)]
+    confounds = [
+        measure_confounds(table, layout, one, hidden.get(table.sae), firings)
+        for table, one in zip(features, picks, strict=True)
     ]
     found = [(screen.q < alpha) & (screen.auroc > 0.5) for screen in screens]
-    by_sae = zip(features, screens, picks, rivals, confirmed, strict=True)
+    by_sae = zip(features, screens, picks, rivals, confirmed, confounds, strict=True)
     candidates = join_tables([tabulate_candidates(layout, *one) for one in by_sae], "emotion", "sae", "rank")
     return Selectivity(
         candidates=candidates,

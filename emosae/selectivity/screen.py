@@ -9,15 +9,17 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from emosae.features import StoryFeatures
+from emosae.selectivity.exchange import Units
 from emosae.selectivity.layout import Part
 from emosae.selectivity.multiplicity import bh, label_blind_filter
 from emosae.selectivity.permutation import Draws, Tested, check_tail, max_t, permute_ranks, share_below, shuffle_within
 from emosae.selectivity.ranks import (
     Acts,
+    BlockRanks,
     FeatureByEmotion,
+    VanElteren,
     auroc_all,
     one_hot,
-    rank_within,
     standardise_ranks,
 )
 
@@ -64,8 +66,9 @@ def screen_features(
     features: Sequence[StoryFeatures], discover: Part, *, permutations: int, rng: np.random.Generator
 ) -> list[Screen]:
     """Test every feature of every SAE on the discover stories, as one family."""
-    draws = shuffle_within(discover.label, discover.block, permutations, rng)
-    pairs = [_screen_one(table.mean[discover.rows], discover, draws) for table in features]
+    units = discover.units()
+    draws = shuffle_within(units.label, units.block, permutations, rng)
+    pairs = [_screen_one(table.mean[discover.rows], discover, units, draws) for table in features]
     screens = [screen for screen, _ in pairs]
     p_maxt = max_t([s.z for s in screens], [s.tested for s in screens], [largest for _, largest in pairs])
     q = np.split(bh(np.concatenate([s.p for s in screens])), np.cumsum([len(s.p) for s in screens])[:-1])
@@ -79,12 +82,24 @@ def average_by_emotion(acts: Acts, label: Int[np.ndarray, " story"], n_emotions:
     return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
 
 
-def _screen_one(acts: Acts, part: Part, draws: Draws) -> tuple[Screen, Float[np.ndarray, "draw emotion"]]:
-    counts = part.stories_per_emotion
-    ranks = rank_within(acts, part.block)
-    test = standardise_ranks(ranks, part.label, part.n_emotions)
-    tested = label_blind_filter(acts, counts) & (test.informative_blocks > 0)
-    null = permute_ranks(ranks, part.label, draws, tested)
+def make_tests(acts: Acts, ranks: BlockRanks, part: Part, units: Units) -> tuple[VanElteren, Tested]:
+    """Test every feature for every emotion, and say which of these tests count.
+
+    Args:
+        acts: Story x feature.
+        ranks: Of the units.
+        part: The stories.
+        units: What is exchanged.
+    """
+    test = standardise_ranks(ranks, units.label, units.n_emotions)
+    can = (test.informative_blocks > 0) & (units.per_emotion >= 2)
+    return test, label_blind_filter(acts, part.stories_per_emotion) & can
+
+
+def _screen_one(acts: Acts, part: Part, units: Units, draws: Draws) -> tuple[Screen, Float[np.ndarray, "draw emotion"]]:
+    ranks = units.rank(acts)
+    test, tested = make_tests(acts, ranks, part, units)
+    null = permute_ranks(ranks, units.label, draws, tested)
     levels = np.array(TAIL_LEVELS)
     tails = [check_tail(ranks, draw, tested, levels) for draw in draws[:_TAIL_DRAWS]]
     rate_pos, rate_neg = _split_means(acts.astype(bool).astype(np.float64), part)

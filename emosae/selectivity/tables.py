@@ -32,7 +32,13 @@ def join_tables(tables: Sequence[pa.Table], *order: str) -> pa.Table:
 
 
 def tabulate_candidates(
-    layout: Layout, table: StoryFeatures, screen: Screen, picks: Picks, rivals: Rivals, confirmed: Confirmed
+    layout: Layout,
+    table: StoryFeatures,
+    screen: Screen,
+    picks: Picks,
+    rivals: Rivals,
+    confirmed: Confirmed,
+    confounds: Mapping[str, Any],
 ) -> pa.Table:
     """One SAE's candidates, a row per pick."""
     n, cells = len(picks.rank), (picks.feature_idx, picks.emotion)
@@ -53,7 +59,7 @@ def tabulate_candidates(
         **as_intervals("auroc_confirm", confirmed.overall),
         "p_confirm": confirmed.p,
         **as_intervals("auroc_rival_confirm", confirmed.rival),
-        "lexical_drop": _floats(confirmed.lexical_drop),
+        **{name: _floats(one) if isinstance(one, np.ndarray) else one for name, one in confounds.items()},
         "verdict_cap": _text(capped[picks.emotion]),
     }
     return tabulate(columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from emosae.errors import UserError
 from emosae.selectivity.layout import Layout, Part, lay_out
-from emosae.stories import Story
+from emosae.stories import Story, banned_forms
 
 _WORD = re.compile(r"\b\w[\w'-]*\b")
 
@@ -77,8 +77,54 @@ def find_predictive_words(stories: Sequence[Story], count: int = 20) -> dict[str
     return found
 
 
+def list_masked_words(stories: Sequence[Story], count: int = 20) -> dict[str, tuple[str, ...]]:
+    """Per emotion what a lexical ban takes away: its most predictive words on discover, its forms and its synonyms.
+
+    Forms and synonyms are the taxonomy's; an emotion that it lacks has only its own name.
+    """
+    predictive = find_predictive_words(stories, count)
+    emotions = lay_out(stories).emotions
+    return {name: (*predictive.get(name, ()), *sorted(banned_forms(name))) for name in emotions}
+
+
+def mask_stories(stories: Sequence[Story], words: Collection[str]) -> list[Story]:
+    """The confirm stories with an emotion, without these words.
+
+    All stories lose the same words, those of every emotion: if each lost only its own emotion's, what is left would
+    give the emotion away.
+    """
+    hide = _Mask(words)
+    felt = [story for story in stories if story.split == "confirm" and not story.is_neutral]
+    return [replace(story, text=hide(story.text)) for story in felt]
+
+
 def mask_words(text: str, words: Collection[str]) -> str:
-    """The text without these words, whatever their case, and without the spaces that they leave."""
-    hidden = {word.lower() for word in words}
-    kept = _WORD.sub(lambda match: "" if match.group().lower() in hidden else match.group(), text)
-    return re.sub(r"[^\S\n]+(?=[,.;:!?])", "", re.sub(r"[^\S\n]+", " ", kept)).strip()
+    """The text without these words and phrases, whatever their case, and without the spaces that they leave.
+
+    A hyphenated word goes if a part of it is to go: "fear-filled" holds "fear".
+    """
+    return _Mask(words)(text)
+
+
+class _Mask:
+    """Single words are looked up, since there may be thousands; the few phrases are searched for."""
+
+    def __init__(self, words: Collection[str]) -> None:
+        lowered = {_straighten(word.lower()) for word in words}
+        self._words = {word for word in lowered if len(word.split()) == 1}
+        phrases = sorted(lowered - self._words, key=lambda phrase: (-len(phrase), phrase))
+        spelled = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in phrases if phrase.strip())
+        self._phrases = re.compile(rf"\b(?:{spelled})\b", re.IGNORECASE) if spelled else None
+
+    def __call__(self, text: str) -> str:
+        text = _straighten(text)
+        kept = self._phrases.sub("", text) if self._phrases else text
+        kept = _WORD.sub(lambda match: "" if self._hides(match.group().lower()) else match.group(), kept)
+        return re.sub(r"[^\S\n]+(?=[,.;:!?])", "", re.sub(r"[^\S\n]+", " ", kept)).strip()
+
+    def _hides(self, word: str) -> bool:
+        return word in self._words or not self._words.isdisjoint(re.split("[-']", word))
+
+
+def _straighten(text: str) -> str:
+    return text.replace("\u2019", "'")

@@ -8,17 +8,18 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
+from emosae.selectivity.intervals import jackknife_difference
 from emosae.selectivity.layout import lay_out
 from emosae.selectivity.ranking import rank_features
 from emosae.selectivity.screen import Screen, screen_features
-from emosae.validation.worlds import EMOTIONS, SHARED, World, describe, plant
+from emosae.validation.worlds import EMOTIONS, SHARED, Planted, World, describe, plant
 
 ALPHA = 0.05
 """False discovery rate and family-wise rate at which everything is tested."""
 PERMUTATIONS = 239
 """Exchanges of labels: with six emotions a p of ALPHA / 6 can be reached exactly."""
-AUROC_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Coverage is also counted by the true AUROC, in bins that begin here."""
+BANDS = (0.5, 0.7, 0.85, 0.95, 1.0)
+"""Coverage of planted features is counted by the true AUROC, in bands that begin here."""
 
 _TOP = 3
 
@@ -57,8 +58,9 @@ def count_covered(world: World, rng: np.random.Generator) -> Counts:
     The truth is the AUROC of infinitely many stories on infinitely many topics.
 
     Returns:
-        `planted`, `noise`: intervals that hold it, of candidates with a true AUROC above 0.5 and of all others;
-        `rival`: of planted candidates against the rival that was fixed before; and `planted` by bins of the truth.
+        `noise`: intervals that hold it, of candidates that do not rise with the emotion; of those that do by bands of
+        the truth (see `name_band`), and as `rival` against the rival that was fixed before; `difference`: those of an
+        emotion's own feature less the shared one, for both emotions that share it.
     """
     planted, truth = plant(world, rng), describe(world)
     ranked = rank_features([planted.features], planted.stories, rng=rng, permutations=19, top=_TOP)
@@ -74,10 +76,15 @@ def count_covered(world: World, rng: np.random.Generator) -> Counts:
         if not truth.is_true[feature, own]:
             add("noise", row, "auroc_confirm", value)
             continue
-        add("planted", row, "auroc_confirm", value)
-        add(_name_bin(value), row, "auroc_confirm", value)
+        add(name_band(value), row, "auroc_confirm", value)
         add("rival", row, "auroc_rival_confirm", float(truth.pair[feature, own, rival]))
-    return counts
+    return counts | {"difference": _compare_features(world, planted)}
+
+
+def name_band(auroc: float) -> str:
+    """The measure that counts planted features with this true AUROC."""
+    at = int(np.searchsorted(BANDS, auroc, side="right")) - 1
+    return f"AUROC {BANDS[at]:g} to {BANDS[at + 1]:g}"
 
 
 EXPERIMENTS: Mapping[Kind, Callable[[World, np.random.Generator], Counts]] = {
@@ -96,6 +103,14 @@ def _hits(
     return float((found & is_true).sum()), float(is_true.sum())
 
 
-def _name_bin(auroc: float) -> str:
-    at = int(np.searchsorted(AUROC_EDGES, auroc, side="right")) - 1
-    return f"auroc {AUROC_EDGES[at]:.1f}"
+def _compare_features(world: World, planted: Planted) -> tuple[float, float]:
+    truth, confirm = describe(world).auroc, lay_out(planted.stories).part("confirm")
+    shared = len(world.shares) * len(EMOTIONS)
+    columns = planted.features.mean[confirm.rows]
+    held = 0
+    for emotion in SHARED:
+        own = emotion * len(world.shares)
+        acts = columns[:, [own, shared]].toarray().astype(np.float64).T
+        gap = jackknife_difference(*acts, confirm.label == emotion, confirm.block)
+        held += gap.lo <= truth[own, emotion] - truth[shared, emotion] <= gap.hi
+    return float(held), float(len(SHARED))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from emosae.validation.experiments import ALPHA, Kind
+from emosae.validation.experiments import ALPHA, BANDS, Counts, Kind, name_band
 from emosae.validation.worlds import World
 
 TOLERANCE = 3.0
@@ -33,7 +33,7 @@ class Bar:
 
     Attributes:
         claim: What it means, a few words.
-        condition: Name of the condition.
+        condition: Name of the condition; several whose names begin with it and a comma are taken together.
         measure: Name of the measure.
         lo: Smallest value allowed.
         hi: Largest.
@@ -58,19 +58,33 @@ BARS = (
     Bar("partial null, topics lean: the same", "partial, topics lean", "fdp", 0.0, ALPHA),
     Bar("partial null: max-T rejects a null feature", "partial", "familywise", 0.0, ALPHA, _RATE_SD),
     Bar("partial null, topics lean: the same", "partial, topics lean", "familywise", 0.0, ALPHA, _RATE_SD),
+    *(
+        Bar(f"global null, {told}: {claim}", f"null, {name}", measure, low, ALPHA, _RATE_SD)
+        for name, told in (("alike stories", "4 alike stories a cell"), ("uneven cells", "uneven cells"))
+        for claim, measure, low in (("max-T", "familywise", ALPHA), ("q", "fdp", 0.0))
+    ),
+    Bar("partial null, 4 alike stories a cell: false share", "partial, alike stories", "fdp", 0.0, ALPHA),
+    Bar(
+        "partial null, 4 alike stories: max-T, null feature",
+        "partial, alike stories",
+        "familywise",
+        0.0,
+        ALPHA,
+        _RATE_SD,
+    ),
     Bar("effect 3: planted features discovered", "effect 3", "power", 0.8, 1.0),
     Bar("effect 3: planted features that max-T finds", "effect 3", "power_maxt", 0.8, 1.0),
     Bar("effect 3: the shared feature found for both", "effect 3", "overlap", 0.8, 1.0),
-    Bar("95% intervals, features that know nothing", "intervals, effect 2", "noise", *_COVERAGE),
-    Bar("95% intervals, AUROC .62 to .66", "intervals, effect 1", "planted", *_COVERAGE),
-    Bar("95% intervals, AUROC .76 to .82", "intervals, effect 2", "planted", *_COVERAGE),
-    Bar("95% intervals, AUROC .85 to .94: not too narrow", "intervals, effect 3", "planted", _COVERAGE[0], 1.0),
-    Bar("95% intervals against the rival: not too narrow", "intervals, effect 2", "rival", _COVERAGE[0], 1.0),
+    Bar("95% intervals, features that know nothing", "intervals", "noise", *_COVERAGE),
+    *(Bar(f"95% intervals, {name_band(edge)}", "intervals", name_band(edge), *_COVERAGE) for edge in BANDS[:-2]),
+    Bar("95% intervals against the rival", "intervals", "rival", *_COVERAGE),
+    Bar("95% intervals of a difference", "intervals", "difference", *_COVERAGE),
 )
 
 CURVES: Mapping[str, tuple[tuple[float, str], ...]] = {
     "effect, deviations": tuple((x, f"effect {x:g}") for x in (0.5, 1, 1.5, 2, 3, 4)),
     "discover stories per emotion (effect 1.5)": tuple((x, f"stories {x}") for x in (6, 12, 24, 48)),
+    "alike stories of each emotion on a topic (effect 1.5)": tuple((x, f"alike {x}") for x in (1, 2, 4, 8)),
     "lean of topics to an emotion (effect 2)": tuple((x, f"lean {x:g}") for x in (0, 0.25, 0.5, 0.75)),
     "share absorbed by a second feature (effect 3)": tuple(
         (x, f"absorbed {x:g}") for x in (0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -79,8 +93,12 @@ CURVES: Mapping[str, tuple[tuple[float, str], ...]] = {
 }
 """What is varied on each curve, and the condition at each of its points."""
 
-STRESS = "null, four alike stories a cell"
-"""Stories of one emotion and topic are more alike than the emotion makes them, so exchanging them is not exact."""
+
+LAYOUTS: Mapping[str, World] = {
+    f"intervals, {n // 3} x {copies}": World(n_topics=n, copies=copies, varied=True)
+    for n, copies in ((18, 1), (24, 1), (36, 1), (18, 4), (24, 2), (24, 4))
+}
+"""Confirm topics and stories of each emotion on each of them."""
 
 
 def plan_conditions(simulations: int) -> tuple[Condition, ...]:
@@ -94,12 +112,15 @@ def plan_conditions(simulations: int) -> tuple[Condition, ...]:
         Condition("null, topics lean", "errors", World(lean=0.6), some),
         Condition("partial", "errors", World(effect=2.0), some),
         Condition("partial, topics lean", "errors", World(effect=2.5, lean=0.5), some),
-        Condition(STRESS, "errors", World(copies=4, cell_sd=0.5), few),
+        Condition("null, alike stories", "errors", World(copies=4, cell_sd=0.5), some),
+        Condition("null, uneven cells", "errors", World(copies=4, lean=0.2, cell_sd=0.5), some),
+        Condition("partial, alike stories", "errors", World(effect=1.5, copies=4, cell_sd=0.5), some),
     )
-    n_intervals = max(_LEAST, simulations // 10)
+    n_intervals = max(_LEAST, simulations // 50)
     intervals = tuple(
-        Condition(f"intervals, effect {effect}", "intervals", World(effect=float(effect)), n_intervals)
-        for effect in (1, 2, 3)
+        Condition(f"{layout}, effect {effect:g}", "intervals", replace(world, effect=effect), n_intervals)
+        for layout, world in LAYOUTS.items()
+        for effect in (1.6, 2.0, 2.4)
     )
     points = (Condition(name, "errors", world, few) for name, world in _list_points())
     return (*main, *intervals, *points)
@@ -113,8 +134,16 @@ def _list_points() -> list[tuple[str, World]]:
     worlds = {
         "effect": {x: World(float(x)) for x in (0.5, 1, 1.5, 2, 3, 4)},
         "stories": stories,
+        "alike": {n: World(1.5, copies=n, cell_sd=0.5) for n in (1, 2, 4, 8)},
         "lean": {x: World(2.0, lean=float(x)) for x in (0, 0.25, 0.5, 0.75)},
         "absorbed": {x: World(3.0, absorbed=float(x)) for x in (0, 0.1, 0.2, 0.3, 0.4, 0.5)},
         "split": {x: World(3.0, split=x) for x in (1, 2, 3, 4)},
     }
     return [(f"{name} {x:g}", world) for name, points in worlds.items() for x, world in points.items()]
+
+
+def gather_counts(counts: Mapping[str, Sequence[Counts]], condition: str) -> list[Counts]:
+    """The simulations of one condition, or of all whose names begin with this one and a comma."""
+    if condition in counts:
+        return list(counts[condition])
+    return [one for name, several in counts.items() if name.startswith(f"{condition},") for one in several]

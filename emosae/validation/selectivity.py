@@ -10,7 +10,7 @@ from emosae.report.page import draw_plates, render_html, render_markdown
 from emosae.store import Stage
 from emosae.validation.experiments import Counts
 from emosae.validation.page import build_page
-from emosae.validation.plan import BARS, Condition, plan_conditions
+from emosae.validation.plan import BARS, Condition, gather_counts, plan_conditions
 from emosae.validation.running import run_conditions
 from emosae.validation.verdicts import Finding, as_records, judge_bar, measure_rate
 
@@ -28,7 +28,7 @@ def validate_selectivity(simulations: int, seed: int, stage: Stage, *, progress:
     """
     conditions = plan_conditions(simulations)
     counts = run_conditions(conditions, seed, stage, progress=progress)
-    findings = [judge_bar(bar, counts[bar.condition]) for bar in BARS]
+    findings = [judge_bar(bar, gather_counts(counts, bar.condition)) for bar in BARS]
     page = build_page(findings, counts, f"emosae validate selectivity --simulations {simulations} --seed {seed}")
     record = {
         "simulations": simulations,

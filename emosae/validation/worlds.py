@@ -20,6 +20,8 @@ SHARED = (EMOTIONS.index("grieving"), EMOTIONS.index("sad"))
 """The two emotions for which one feature rises alike: a discovery for either is right."""
 
 _PLANTED_RATE = 0.2
+_VARIED_RATES = (0.2, 0.5, 0.1, 0.35, 0.14, 0.25)
+_VARIED_LIFTS = (0.3, 0.6, 0.9, 1.2, 1.5, 1.8)
 _NOISE_RATES = (0.08, 0.6)
 _GROUP = 10
 _SILENT = -1e3
@@ -40,6 +42,8 @@ class World:
         correlation: Of the noise of features that are in one group of ten, planted ones among them; in [0, 1).
         topic_sd: How far a feature's mean moves from topic to topic, whatever the emotion.
         cell_sd: How far it moves from one topic and emotion to another, the same for all stories of the cell.
+        varied: Whether lifts run from 0.3 to 1.8 times `effect` over the emotions and the planted features fire in 10%
+            to 50% of stories where nothing lifts them, instead of 20%.
     """
 
     effect: float = 0.0
@@ -52,6 +56,7 @@ class World:
     correlation: float = 0.5
     topic_sd: float = 0.7
     cell_sd: float = 0.3
+    varied: bool = False
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -62,6 +67,19 @@ class World:
     def n_features(self) -> int:
         """Carriers of each emotion, then the shared feature, then noise."""
         return len(self.shares) * len(EMOTIONS) + 1 + self.n_noise
+
+    @property
+    def lifts(self) -> Float[np.ndarray, " feature"]:
+        """How far each feature rises in the stories that lift it, in deviations."""
+        own = self.effect * np.array(_VARIED_LIFTS if self.varied else (1.0,) * len(EMOTIONS))
+        return np.concatenate([np.repeat(own, len(self.shares)), [self.effect], np.zeros(self.n_noise)])
+
+    @property
+    def rates(self) -> Float[np.ndarray, " feature"]:
+        """Share of stories in which each feature fires where nothing lifts it."""
+        own = np.array(_VARIED_RATES if self.varied else (_PLANTED_RATE,) * len(EMOTIONS))
+        noise = np.geomspace(*_NOISE_RATES, self.n_noise)
+        return np.concatenate([np.repeat(own, len(self.shares)), [_PLANTED_RATE], noise])
 
     @property
     def sd(self) -> float:
@@ -100,12 +118,11 @@ class Planted:
 @lru_cache(maxsize=64)
 def describe(world: World) -> Population:
     """Compute the truth of a world by quadrature: two stories of different topics, one of each emotion."""
-    n_carriers = world.n_features - world.n_noise
-    rates = np.concatenate([np.full(n_carriers, _PLANTED_RATE), np.geomspace(*_NOISE_RATES, world.n_noise)])
-    threshold = world.sd * ndtri(1 - rates)
+    threshold = world.sd * ndtri(1 - world.rates)
     weights = _mix(world)
-    of_kind = {value: _compare_kinds(world, value) for value in np.unique(threshold)}
-    kinds = np.stack([of_kind[value] for value in threshold])
+    features = list(zip(threshold.tolist(), world.lifts.tolist(), strict=True))
+    of_kind = {one: _compare_kinds(world, *one) for one in set(features)}
+    kinds = np.stack([of_kind[one] for one in features])
     pair = np.einsum("fei,fij,foj->feo", weights, kinds, weights)
     own = np.einsum("fee->fe", pair)
     return Population(threshold, pair, (pair.sum(axis=2) - own) / (len(EMOTIONS) - 1))
@@ -123,7 +140,7 @@ def plant(world: World, rng: np.random.Generator) -> Planted:
     by_cell = rng.standard_normal((world.n_topics * len(EMOTIONS), d_sae)) * world.cell_sd
     lifted, silent = _draw_carriers(world, emotion, rng)
     latent = own + common[:, group] + by_topic[topic] + by_cell[topic * len(EMOTIONS) + emotion]
-    acts = np.maximum(0.0, latent + world.effect * lifted - describe(world).threshold)
+    acts = np.maximum(0.0, latent + world.lifts * lifted - describe(world).threshold)
     acts[silent] = 0.0
     return Planted(stories, _as_features(acts, stories, rng))
 
@@ -141,10 +158,10 @@ def _mix(world: World) -> Float[np.ndarray, "feature emotion kind"]:
     return weights
 
 
-def _compare_kinds(world: World, threshold: float) -> Float[np.ndarray, "kind kind"]:
+def _compare_kinds(world: World, threshold: float, lift: float) -> Float[np.ndarray, "kind kind"]:
     """Probability that a story of one kind outranks one of another, ties one half."""
-    means = np.array([0.0, world.effect, _SILENT])[:, None]
-    x = np.linspace(threshold, max(threshold, world.effect) + 9 * world.sd, 4001)
+    means = np.array([0.0, lift, _SILENT])[:, None]
+    x = np.linspace(threshold, max(threshold, lift) + 9 * world.sd, 4001)
     density = np.exp(-(((x - means) / world.sd) ** 2) / 2) / (world.sd * np.sqrt(2 * np.pi))
     below = ndtr((x - means) / world.sd)
     wins = np.trapezoid(density[:, None] * below[None], x, axis=2)

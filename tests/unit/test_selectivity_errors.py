@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from emosae.selectivity.intervals import jackknife_interval
+from emosae.selectivity.exchange import form_units
+from emosae.selectivity.intervals import _pair_share, jackknife_interval
 from emosae.selectivity.multiplicity import bh, label_blind_filter
 from emosae.selectivity.permutation import (
     check_tail,
@@ -177,6 +178,87 @@ def test_few_topics_give_no_interval() -> None:
     assert interval.value == pytest.approx(0.45)
     assert np.isnan([interval.lo, interval.hi]).all()
     assert np.isnan(jackknife_interval(acts, acts < 0, np.arange(20) % 5).value)
+
+
+def test_the_variance_of_pairs_is_counted_once() -> None:
+    rng = np.random.default_rng(9)
+    counts = np.array([rng.integers(1, 4, 30), rng.integers(1, 9, 30)]).astype(float)
+    pairs = np.outer(*counts)
+    own, other = (rng.normal(0, 1, 30) for _ in range(2))
+    sides = pairs * (own[:, None] + other - np.average(own, weights=counts[0]) - np.average(other, weights=counts[1]))
+    assert _pair_share(sides, counts) == pytest.approx(0, abs=1e-12)
+    shares = []
+    for _ in range(50):
+        only_pairs = rng.normal(0, 1, (30, 30))
+        shares.append(_pair_share(only_pairs - only_pairs.mean(), np.ones((2, 30))))
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+
+
+def alike(rng: np.random.Generator, cells: np.ndarray) -> sparse.csr_array:
+    """Null features that all stories of a cell share almost wholly."""
+    shared = rng.normal(0, 1, (int(cells.max()) + 1, 40))[cells]
+    return sparse.csr_array(np.maximum(0, shared + rng.normal(0, 0.3, shared.shape)))
+
+
+def test_one_story_a_cell_is_tested_as_it_stands() -> None:
+    rng = np.random.default_rng(10)
+    labels, topics, acts = np.arange(60) % 6, np.arange(60) // 6, null_acts(rng, 60, 20)
+    units = form_units(labels, topics, rng.permutation(60), 6)
+    ours, plain = units.test(acts), van_elteren(acts, labels, topics)
+    assert units.n_left_out == 0
+    assert units.label is labels
+    for name in ("z", "skew", "p_upper"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
+
+
+def test_cells_are_cut_to_the_size_that_keeps_most_stories() -> None:
+    sizes = {0: (4, 3, 3, 1), 1: (5,), 2: (1, 1, 2)}
+    rows = [(t, e, 10 * t + e) for t, cells in sizes.items() for e, size in enumerate(cells) for _ in range(size)]
+    topics, labels, cells = np.array(rows).T
+    units = form_units(labels, topics, cells, 4)
+    per_unit = np.bincount(units.member)
+    found = [(int(t), int(e), int(n)) for t, e, n in zip(units.block, units.label, per_unit, strict=True)]
+    assert found == [(0, 0, 3), (0, 1, 3), (0, 2, 3), (1, 0, 5), (2, 0, 1), (2, 1, 1), (2, 2, 1)]
+    assert units.n_left_out == 3
+    order = np.random.default_rng(0).permutation(len(rows))
+    other = form_units(labels[order], topics[order], cells[order], 4)
+    np.testing.assert_array_equal(other.label, units.label)
+
+
+def test_cells_are_tested_by_the_exact_moments_of_their_exchange() -> None:
+    rng = np.random.default_rng(11)
+    labels, topics = np.tile(np.repeat(np.arange(3), 2), 3), np.repeat(np.arange(3), 6)
+    cells = topics * 3 + labels
+    acts = alike(rng, cells)
+    units = form_units(labels, topics, cells, 3)
+    ranks = np.stack([stats.rankdata(acts.toarray()[topics == t], axis=0) for t in range(3)])
+    totals = ranks.reshape(3, 3, 2, -1).sum(axis=2)
+    orders = list(itertools.permutations(range(3)))
+    sums = np.array(
+        [sum(totals[t, one[0]] for t, one in enumerate(each)) for each in itertools.product(orders, repeat=3)]
+    )
+    z = (totals[:, 0].sum(axis=0) - sums.mean(axis=0)) / sums.std(axis=0)
+    test = units.test(acts)
+    np.testing.assert_allclose(test.z[:, 0], z)
+    np.testing.assert_allclose(test.skew[:, 0], stats.skew(sums, axis=0), atol=1e-9)
+
+
+def test_stories_that_are_alike_reject_only_if_they_are_exchanged_one_by_one() -> None:
+    rng = np.random.default_rng(12)
+    cells = np.repeat(np.arange(60), 4)
+    labels, topics = cells % 6, cells // 6
+    found = {True: 0, False: 0}
+    for _ in range(40):
+        acts = alike(rng, cells)
+        for whole in found:
+            units = form_units(labels, topics, cells if whole else np.arange(len(cells)), 6)
+            draws = shuffle_within(units.label, units.block, 79, rng)
+            ranks, tested = units.rank(acts), np.ones((40, 6), dtype=bool)
+            null = permute_ranks(ranks, units.label, draws, tested)
+            (p,) = max_t([standardise_ranks(ranks, units.label, 6).z], [tested], [null.largest])
+            found[whole] += bool((p <= 0.1).any())
+    assert found[True] <= stats.binom.ppf(0.999, 40, 0.1)
+    assert found[False] >= 30
 
 
 @pytest.mark.slow

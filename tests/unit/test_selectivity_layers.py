@@ -132,7 +132,7 @@ def test_differences_are_those_of_the_tables(stories: list[Story], tables: list,
     }
     best = {row["emotion"]: row["auroc_confirm"] for row in ranked.summary.to_pylist()}
     found = compare_baselines(tables, stories, ranked.summary, scores).to_pylist()
-    assert len(found) == 2 * len(EMOTIONS)
+    assert len(found) == 6 * len(EMOTIONS)
     for row in found:
         expected = best[row["emotion"]] - auroc[row["baseline"], row["hook_name"], row["emotion"]]
         assert row["difference"] == pytest.approx(expected)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from emosae.validation.running import run_conditions
 from emosae.validation.verdicts import judge_bar, measure_rate
 from emosae.validation.worlds import EMOTIONS, World, describe, plant
 
-SMALL = {"n_noise": 40}
+SMALL: dict[str, Any] = {"n_noise": 40}
 
 
 def bar_of(condition: str, measure: str) -> Bar:
@@ -44,7 +45,12 @@ def judge(bar: Bar, world: World, simulations: int, tmp_path: Path) -> str:
 
 
 def across_topics(features: list, part: Part, **options) -> list[Screen]:
-    return screen_features(features, replace(part, block=part.block * 0), **options)
+    everything = np.arange(len(part.label))
+    return screen_features(features, replace(part, block=part.block * 0, cell=everything), **options)
+
+
+def by_story(features: list, part: Part, **options) -> list[Screen]:
+    return screen_features(features, replace(part, cell=np.arange(len(part.label))), **options)
 
 
 def without_bh(p: np.ndarray) -> np.ndarray:
@@ -65,15 +71,24 @@ def with_holm(z: list, tested: list, largest: list) -> list:
 
 CASES = [
     ("null", "familywise", World(**SMALL), 60, screening, "max_t", without_emotions),
-    ("null, topics lean", "familywise", World(lean=0.6, **SMALL), 30, experiments, "screen_features", across_topics),
-    ("null, topics lean", "fdp", World(lean=0.6, **SMALL), 30, experiments, "screen_features", across_topics),
+    ("null, topics lean", "familywise", World(lean=1.0, **SMALL), 30, experiments, "screen_features", across_topics),
+    ("null, topics lean", "fdp", World(lean=1.0, **SMALL), 30, experiments, "screen_features", across_topics),
     ("partial", "fdp", World(2.0, **SMALL), 20, screening, "bh", without_bh),
-    ("partial", "familywise", World(2.0, **SMALL), 60, screening, "max_t", without_emotions),
+    ("partial", "familywise", World(2.0, **SMALL), 120, screening, "max_t", without_emotions),
     pytest.param(
         "partial", "familywise", World(4.0, **SMALL), 600, screening, "max_t", with_holm, marks=pytest.mark.slow
     ),
     (
-        "intervals, effect 2",
+        "null, alike stories",
+        "familywise",
+        World(copies=4, cell_sd=0.8, **SMALL),
+        40,
+        experiments,
+        "screen_features",
+        by_story,
+    ),
+    (
+        "intervals",
         "noise",
         World(2.0, **SMALL),
         25,
