@@ -12,8 +12,9 @@ from torch import Tensor
 Resid = Float[Tensor, "token d_in"]
 FeatureActs = Float[Tensor, "token d_sae"]
 FeatureIdx = Int[Tensor, " k"]
+FeatureColumns = FeatureIdx | slice
 Direction = Float[Tensor, " d_in"]
 BatchResid = Float[Tensor, "batch pos d_in"]
 PositionMask = Bool[Tensor, "batch pos"]
 
-__all__ = ["BatchResid", "Direction", "FeatureActs", "FeatureIdx", "PositionMask", "Resid"]
+__all__ = ["BatchResid", "Direction", "FeatureActs", "FeatureColumns", "FeatureIdx", "PositionMask", "Resid"]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
-from tyro.conf import arg
 
 from emosae.config_cluster import ClusterSection, ClusterStage, Resources
 from emosae.config_saes import (
     Absolute,
     Axis,
     Count,
+    FeaturesSection,
     Name,
     SaeFromRelease,
     SaeOnDisk,
@@ -31,6 +31,7 @@ from emosae.config_saes import (
     SweepSection,
     TrainingSection,
 )
+from emosae.config_selectivity import SelectivitySection
 from emosae.errors import UsageError, UserError
 from emosae.stories import SHIPPED, find_corpus
 
@@ -69,7 +70,6 @@ __all__ = [
 
 ModelName = Annotated[str, AfterValidator(lambda name: str(Path(name).absolute()) if Path(name).is_dir() else name)]
 Corpus = Annotated[Path, AfterValidator(lambda path: path if path == SHIPPED else path.absolute())]
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 StageName = Literal["stories", "saes", "features", "selectivity", "atlas", "scenarios", "report"]
 """The stages of a run, in order; each owns the folder of its name."""
@@ -107,31 +107,6 @@ class StoriesSection(Section):
         return [path for path in found if path]
 
 
-class FeaturesSection(Section):
-    """Encoding the stories with the SAEs."""
-
-    skip_tokens: int = Field(default=0, ge=0, description="Real tokens at the start of a story that do not count.")
-    batch_tokens: Count | None = Field(
-        default=None, description="Tokens in one forward pass; if none, 512 on a CPU and 16,384 on a GPU."
-    )
-    hooks: Annotated[tuple[str, ...], arg(aliases=("--hooks",))] = Field(
-        default=(),
-        description="Hooks without an SAE that the layer sweep covers too; none is all blocks of the organism.",
-    )
-
-
-class SelectivitySection(Section):
-    """Which features tell one emotion from the others."""
-
-    alpha: Annotated[Share, arg(aliases=("--alpha",))] = Field(default=0.05, description="False discovery rate.")
-    permutations: Annotated[Count, arg(aliases=("--permutations",))] = Field(
-        default=1024, description="Shuffles of the labels within topics."
-    )
-    top: Annotated[Count, arg(aliases=("--top",))] = Field(
-        default=20, description="Candidates kept per SAE and emotion."
-    )
-
-
 class AtlasSection(Section):
     """How features are matched, grouped and placed."""
 
@@ -144,27 +119,58 @@ class ScenariosSection(Section):
     enabled: tuple[Literal["conversation", "impossible_code"], ...] = Field(
         default=("conversation", "impossible_code"), description="Which scenarios run."
     )
-    tasks: Absolute | None = Field(
-        default=None, description="Programming tasks, one JSON object a line; none is the organism's own."
+    tasks: Corpus | None = Field(
+        default=None,
+        description="Programming tasks, one JSON object a line; `shipped` is the package's Python tasks, none is the "
+        "organism's own.",
     )
     conversations: Absolute | None = Field(
         default=None, description="Conversations, one JSON object a line; none is the shipped ones."
     )
+    conversation_dials: tuple[str, ...] = Field(
+        default=("afraid", "loving"),
+        description="Emotions whose dials are turned in the conversations that expect them; none turns nothing there.",
+    )
+    conversation_decoys: tuple[str, ...] = Field(
+        default=("proud",), description="Emotions whose dials are turned there as controls."
+    )
+    conversation_replies: Count = Field(default=2, description="Replies to each of these conversations in each arm.")
+    reply_mark: str = Field(
+        default="", description="What stands before the answer of a model that thinks aloud first, such as </think>."
+    )
     n_tasks: Count = Field(default=100, description="Impossible tasks, where the organism's own are used.")
     n_solvable: Count = Field(default=20, description="Solvable controls, where the organism's own are used.")
+    n_tune: int = Field(
+        default=20,
+        ge=0,
+        description="Impossible tasks that are kept apart to measure the untouched rate before the plan is sealed, where "
+        "the organism's own are used; of a file a fifth is, if it has 25 or more.",
+    )
+    smallest_effect: float = Field(
+        default=0.15, gt=0, lt=1, description="Change of the rate that should be shown in four runs of five; for the plan."
+    )
     episodes: Count = Field(default=200, description="Episodes per condition.")
     max_attempts: Count = Field(default=3, description="Attempts at a task in an episode.")
     dose: float = Field(default=0.40, gt=0, description="Added norm over the mean residual norm, at the primary dose.")
     other_doses: tuple[float, ...] = Field(
         default=(0.20,), description="Further doses of targets and opponents, for the dose-response."
     )
+    composure_doses: tuple[float, ...] = Field(
+        default=(0.10, 0.60), description="Further doses of opponents alone: how much they protect, at what price."
+    )
+    composure_episodes: Count = Field(default=100, description="Episodes at each of those doses, at most.")
     targets: tuple[str, ...] = Field(default=("desperate",), description="Emotions expected to raise the behaviour.")
     opponents: tuple[str, ...] = Field(default=("calm",), description="Emotions expected to lower it.")
     decoys: tuple[str, ...] = Field(
         default=("proud", "curious", "afraid", "guilty"), description="Emotions expected to leave it alone."
     )
     random_sets: int = Field(default=3, ge=0, description="Random feature sets matched to the target.")
+    mediation_episodes: int = Field(default=80, ge=0, description="Episodes of each loop with features held; 0: none.")
+    way_out: bool = Field(
+        default=False, description="Add an arm in which the model may say that a task cannot be done."
+    )
     workers: Count = Field(default=2, description="Sandboxes at a time.")
+    program_seconds: float = Field(default=5.0, gt=0, description="What a program has for loading and all its tests.")
     unsafe_no_sandbox: bool = Field(default=False, description="Run the model's programs without bubblewrap.")
 
     @model_validator(mode="after")

@@ -1,5 +1,5 @@
-"""The sections of a config that say which SAEs there are (found, published, shipped or to be trained, one or many) and
-what they are trained on."""
+"""The sections of a config that say which SAEs there are (found, published, shipped or to be trained, one or many),
+what they are trained on, and how they read the stories."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from tyro.conf import arg
 
 Absolute = Annotated[Path, AfterValidator(Path.absolute)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -103,6 +104,28 @@ class ShardsSection(Section):
         default=True,
         description="Whether a training reads all shards once at its start and compares their SHA-256; sizes and "
         "headers always are.",
+    )
+
+
+class FeaturesSection(Section):
+    """Encoding the stories with the SAEs."""
+
+    skip_tokens: int = Field(default=0, ge=0, description="Real tokens at the start of a story that do not count.")
+    batch_tokens: Count | None = Field(
+        default=None, description="Tokens in one forward pass; if none, 512 on a CPU and 16,384 on a GPU."
+    )
+    memory_mb: float = Field(
+        default=128.0, gt=0, description="Megabytes that pooling takes beside the model, SAEs and its sparse tables."
+    )
+    hooks: Annotated[tuple[str, ...], arg(aliases=("--hooks",))] = Field(
+        default=(),
+        description="Hooks without an SAE that the layer sweep covers too; none is all blocks of the organism.",
+    )
+    masked_words: Count = Field(
+        default=20, description="Most telling words of each emotion that are masked to see what features owe to words."
+    )
+    random_model: bool = Field(
+        default=True, description="Whether the same model with random weights reads the stories too, as a baseline."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,10 +12,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from emosae.axes import Direction, FeatureActs, FeatureIdx, Resid
+from emosae.axes import Direction, FeatureActs, FeatureColumns, Resid
+from emosae.encoders import COLUMNS, Projection, SparseActs, encode_top, fold_input_scale, project_columns
 from emosae.errors import UserError
 from emosae.files import content_hash
 from emosae.releases import load_release, published_quality
+from emosae.topk_columns import encode_few
 
 RECORD_NAME = "emosae.json"
 BLOCK_ELEMENTS = 2**22
@@ -45,8 +47,8 @@ class Dictionary(Protocol):
         """Number of features."""
         ...
 
-    def encode(self, resid: Resid, /, feature_idx: FeatureIdx | None = None) -> FeatureActs:
-        """Activations, never negative; 0 means that the feature does not fire. All features, or the named columns."""
+    def encode(self, resid: Resid, /, feature_idx: FeatureColumns | None = None) -> FeatureActs:
+        """Activations of all features, of named columns or of a range: never negative; at 0 it does not fire."""
         ...
 
     def decode(self, feature_acts: FeatureActs, /) -> Resid:
@@ -77,30 +79,6 @@ class SaeQuality:
     dead_fraction: float
     mean_resid_norm: float
     n_tokens: int
-
-
-def _relu_columns(sae: Any, sae_in: Tensor, feature_idx: Tensor) -> Tensor:
-    return torch.relu(sae_in @ sae.W_enc[:, feature_idx] + sae.b_enc[feature_idx])
-
-
-def _jumprelu_columns(sae: Any, sae_in: Tensor, feature_idx: Tensor) -> Tensor:
-    hidden_pre = sae_in @ sae.W_enc[:, feature_idx] + sae.b_enc[feature_idx]
-    return torch.relu(hidden_pre) * (hidden_pre > sae.threshold[feature_idx])
-
-
-def _gated_columns(sae: Any, sae_in: Tensor, feature_idx: Tensor) -> Tensor:
-    hidden_pre = sae_in @ sae.W_enc[:, feature_idx]
-    magnitude = torch.relu(hidden_pre * sae.r_mag[feature_idx].exp() + sae.b_mag[feature_idx])
-    return magnitude * (hidden_pre + sae.b_gate[feature_idx] > 0)
-
-
-# Architectures whose features do not compete, so that a few columns can be computed alone. None: they compete.
-_COLUMNS: Mapping[str, Callable[[Any, Tensor, Tensor], Tensor] | None] = {
-    "standard": _relu_columns,
-    "jumprelu": _jumprelu_columns,
-    "gated": _gated_columns,
-    "topk": None,
-}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -146,8 +124,8 @@ class SaeLensDictionary:
             *(part for name, weight in weights for part in (name, weight.cpu().float().numpy().tobytes()))
         )
 
-    def encode(self, resid: Resid, /, feature_idx: FeatureIdx | None = None) -> FeatureActs:
-        """Activations of all features, or of the named columns in the order in which they are named.
+    def encode(self, resid: Resid, /, feature_idx: FeatureColumns | None = None) -> FeatureActs:
+        """Activations of all features, of the named columns in the order in which they are named, or of a range.
 
         Columns cost only themselves, except with topk, where every feature competes for its place. They lie where
         the weights do.
@@ -155,11 +133,17 @@ class SaeLensDictionary:
         resid = resid.to(self.sae.device)
         if feature_idx is None:
             return self.sae.encode(resid)
-        feature_idx = feature_idx.to(resid.device)
-        columns = _COLUMNS[self.architecture]
-        if columns is None:
+        if isinstance(feature_idx, Tensor):
+            feature_idx = feature_idx.to(resid.device)
+        encoder = COLUMNS[self.architecture]
+        if encoder is None:
             return self.sae.encode(resid)[:, feature_idx]
-        return columns(self.sae, self.sae.process_sae_in(resid), feature_idx)
+        hidden_pre = encoder.project(self.sae, self.sae.process_sae_in(resid), feature_idx)
+        return encoder.activate(self.sae, hidden_pre, feature_idx)
+
+    def project(self, resid: Resid, /, *, width: int) -> Iterator[Projection]:
+        """Products with `width` features after another; not for topk, whose features compete."""
+        return project_columns(self.sae, resid.to(self.sae.device), width)
 
     def decode(self, feature_acts: FeatureActs, /) -> Resid:
         """Residuals rebuilt from activations of all features."""
@@ -169,6 +153,25 @@ class SaeLensDictionary:
         """decode(e_j) - decode(0), taken from the decoder's row so that no bias cancels in floating point."""
         row = self.sae.W_dec[feature_idx]
         return row / row.norm() if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False) else row
+
+
+class TopKDictionary(SaeLensDictionary):
+    """A sae-lens SAE in which the k strongest features fire on a token, if they are above 0."""
+
+    __slots__ = ()
+
+    def encode(self, resid: Resid, /, feature_idx: FeatureColumns | None = None) -> FeatureActs:
+        """Activations as in other SAEs; a few named features cost little where they do not fire."""
+        if not isinstance(feature_idx, Tensor):
+            return super().encode(resid, feature_idx)
+        sae_in = self.sae.process_sae_in(resid.to(self.sae.device))
+        return encode_few(self.sae, sae_in, feature_idx.to(sae_in.device))
+
+    def encode_sparse(self, resid: Resid, /, *, max_elements: int) -> SparseActs:
+        """All that fires, with about `max_elements` dense activations at a time, however many features there are."""
+        sae, sae_in = self.sae, self.sae.process_sae_in(resid.to(self.sae.device))
+        factor = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else None
+        return encode_top(sae_in, sae.W_enc, sae.b_enc, k=sae.cfg.k, factor=factor, max_elements=max_elements)
 
 
 def open_sae(
@@ -198,17 +201,18 @@ def open_sae(
     release, _, sae_id = str(source).partition(":")
     sae = _load(str(source), device, dtype)
     _refuse_unfit(sae, str(source))
-    _refuse_nonfinite(sae, str(source))
-    _fold_input_scale(sae, str(source), mean_resid_norm)
+    fold_input_scale(sae, str(source), mean_resid_norm)
     hook_name = hook_name or sae.cfg.metadata.hook_name
     if not hook_name:
         raise UserError(f"SAE {source} does not say which hook it reads: name it with hook_name")
     record = _read_record(path)
-    return SaeLensDictionary(
+    recorded = {key: float(value) for key, value in record.get("quality", {}).items() if key in ("fvu", "l0")}
+    kind = TopKDictionary if sae.cfg.architecture() == "topk" else SaeLensDictionary
+    return kind(
         sae=sae.eval().requires_grad_(False),
         name=name or (path.name if is_folder else str(source)),
         hook_name=hook_name,
-        recorded=_quality(record) if is_folder else published_quality(release, sae_id),
+        recorded=recorded if is_folder else published_quality(release, sae_id),
         spec=record.get("spec", {}),
     )
 
@@ -235,41 +239,21 @@ def _load(source: str, device: str, dtype: str) -> Any:
 
 def _refuse_unfit(sae: Any, source: str) -> None:
     architecture = sae.cfg.architecture()
-    if architecture not in _COLUMNS:
+    if architecture not in COLUMNS:
         raise UserError(
-            f"SAE {source} is a {architecture}: emosae reads {', '.join(_COLUMNS)} (and batchtopk saved as jumprelu)"
+            f"SAE {source} is a {architecture}: emosae reads {', '.join(COLUMNS)} (and batchtopk saved as jumprelu)"
         )
     if sae.cfg.reshape_activations != "none":
         raise UserError(f"SAE {source} reads attention heads ({sae.cfg.reshape_activations}), not the residual stream")
-
-
-def _refuse_nonfinite(sae: Any, source: str) -> None:
     for key, weight in sae.state_dict().items():
         bad = weight.isnan() if key == "threshold" else ~weight.isfinite()  # an infinite threshold: never fires
         if bad.any():
             raise UserError(f"SAE {source} has {int(bad.sum())} weights in {key} that are not finite")
 
 
-def _fold_input_scale(sae: Any, source: str, mean_resid_norm: float | None) -> None:
-    """Absorb a scale of the input into the weights; sae-lens would run such an SAE unscaled, without a word."""
-    mode = sae.cfg.normalize_activations
-    if mode == "none":
-        return
-    if mode != "expected_average_only_in":
-        raise UserError(f"SAE {source} normalises its input by {mode}, which cannot be folded into its weights")
-    if mean_resid_norm is None:
-        raise UserError(f"SAE {source} expects scaled input and no scale is saved with it: give mean_resid_norm")
-    sae.fold_activation_norm_scaling_factor(math.sqrt(sae.cfg.d_in) / mean_resid_norm)
-
-
 def _read_record(path: Path) -> dict[str, Any]:
     record = path / RECORD_NAME
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-
-
-def _quality(record: Mapping[str, Any]) -> dict[str, float]:
-    quality = record.get("quality", {})
-    return {key: float(quality[key]) for key in ("fvu", "l0") if key in quality}
 
 
 def encode_blocks(

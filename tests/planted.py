@@ -35,7 +35,7 @@ class PlantedSae:
     def d_sae(self) -> int:
         return self.W_dec.shape[0]
 
-    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
+    def encode(self, resid: Tensor, /, feature_idx: Tensor | slice | None = None) -> Tensor:
         columns = slice(None) if feature_idx is None else feature_idx
         hidden_pre = (resid - self.b_dec) @ self.W_enc[:, columns] + self.b_enc[columns]
         return torch.relu(hidden_pre) * (hidden_pre > self.threshold)
@@ -53,7 +53,7 @@ class CountingSae(PlantedSae):
 
     sizes: list[int] = field(default_factory=list)
 
-    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
+    def encode(self, resid: Tensor, /, feature_idx: Tensor | slice | None = None) -> Tensor:
         acts = super().encode(resid, feature_idx)
         self.sizes.append(acts.numel())
         return acts

@@ -12,9 +12,8 @@ from jaxtyping import Int
 
 from emosae.atlas.concepts import build_concepts
 from emosae.atlas.geometry import cluster_emotions, place_emotions
-from emosae.atlas.matching import LINK_SCHEMA, match_features
 from emosae.atlas.nodes import choose_nodes, keep_links, tabulate_nodes
-from emosae.features import StoryFeatures
+from emosae.features import LINK_SCHEMA, StoryFeatures, match_features
 from emosae.sae import Dictionary
 from emosae.selectivity import Selectivity, overlap_matrix
 from emosae.store import Stage

@@ -1,40 +1,31 @@
-"""Pool a dictionary's activations per story. A dense block never holds more than a few tokens' worth of features."""
+"""Pool a dictionary's activations per story, in bounded memory beside the sparse tables that come out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from emosae.activations import TokenBatch, find_real_tokens, read_tokens
 from emosae.errors import UserError
-from emosae.features.records import TOP_STORIES, StoryFeatures
+from emosae.features.records import StoryFeatures
+from emosae.features.story_rows import StoryRow, pool_stories
+from emosae.features.strongest import StoryTexts, tabulate_top
 from emosae.lm import LanguageModel
-from emosae.sae import BLOCK_ELEMENTS, Dictionary, encode_blocks
+from emosae.sae import Dictionary
 from emosae.stories import Story
 
-_GROUP_TOKENS = 16384
+MEMORY_MB = 128.0
+_BYTES_PER_ACT = 24
+_COPIES = 2
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Entries:
-    """The (story, feature) pairs in which a feature fires, once each."""
-
-    story: Int[np.ndarray, " entry"]
-    feature_idx: Int[np.ndarray, " entry"]
-    total: Float[np.ndarray, " entry"]
-    peak: Float[np.ndarray, " entry"]
-    peak_pos: Int[np.ndarray, " entry"]
-    count: Int[np.ndarray, " entry"]
-
-    def take(self, order: Int[np.ndarray, " taken"]) -> _Entries:
-        return _Entries(*(getattr(self, column.name)[order] for column in fields(self)))
+Group = dict[str, TokenBatch]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,10 +49,16 @@ def pool_features(
     hooks: Sequence[str] = (),
     skip_tokens: int = 0,
     batch_tokens: int | None = None,
-    max_elements: int = BLOCK_ELEMENTS,
+    memory_mb: float = MEMORY_MB,
     progress: bool = False,
 ) -> Pooled:
     """Pool every dictionary's activations per story, in one pass of the model for all hooks.
+
+    Beside the model's own forward pass and the result, whose size is that of its sparse entries, arrays of at most
+    `memory_mb` megabytes are held, however many stories and features there are: one half are residuals that wait,
+    the other dense activations of whole stories at some features. A single story at one feature is always held, so
+    that a long story can exceed a budget smaller than itself. The budget and `batch_tokens` move results by no more
+    than the rounding of a matrix product in float32, under 1e-5 of a number.
 
     Args:
         lm: The model that reads.
@@ -70,33 +67,46 @@ def pool_features(
         hooks: Further hooks where residuals are averaged.
         skip_tokens: Real tokens at the start of each story that are not pooled.
         batch_tokens: Tokens in a forward pass; `lm.batch_tokens` if none.
-        max_elements: Numbers that a dense block of activations may hold.
+        memory_mb: Budget of temporary memory in units of 2**20 bytes.
         progress: Whether to show a bar.
 
-    Refused: stories with no token left, and dictionaries of another width than the model.
+    Refused: stories with no token left, dictionaries of another width than the model, residuals that are not finite.
     """
     _refuse_misfits(lm, dictionaries)
     documents = [lm.document(story.text) for story in stories]
     _refuse_short_stories(lm, stories, documents, skip_tokens)
     read = {dictionary.hook_name for dictionary in dictionaries.values()}
     hook_names = sorted(read | set(hooks))
+    most_tokens, max_elements = share_memory(memory_mb, lm.d_in, len(hook_names))
     pages = read_tokens(
         lm, documents, hook_names, skip_tokens=skip_tokens, batch_tokens=batch_tokens, progress=progress
     )
-    entries: dict[str, list[_Entries]] = {name: [] for name in dictionaries}
+    rows: dict[str, dict[int, StoryRow]] = {name: {} for name in dictionaries}
     resid_mean = {hook_name: torch.zeros(len(stories), lm.d_in) for hook_name in hook_names}
-    for group in _group_stories(pages, skip_tokens):
-        for name, dictionary in dictionaries.items():
-            entries[name].append(_pool_batch(dictionary, group[dictionary.hook_name], max_elements))
+    for group in _group_stories(pages, skip_tokens, most_tokens):
         for hook_name, batch in group.items():
-            _average_resid(batch, resid_mean[hook_name])
-    n_tokens = np.array([len(find_real_tokens(lm, document)) - skip_tokens for document in documents])
-    story_ids = tuple(story.id for story in stories)
+            _average_resid(batch, resid_mean[hook_name], hook_name, stories)
+        for name, dictionary in dictionaries.items():
+            rows[name] |= pool_stories(dictionary, group[dictionary.hook_name], max_elements)
+    texts = StoryTexts.of(lm, stories, documents, skip_tokens)
     tables = {
-        name: _assemble(name, dictionary, story_ids, entries[name], n_tokens, resid_mean[dictionary.hook_name])
+        name: _assemble(name, dictionary, rows.pop(name), texts, resid_mean[dictionary.hook_name])
         for name, dictionary in dictionaries.items()
     }
     return Pooled(tables, {hook_name: resid_mean[hook_name] for hook_name in hooks if hook_name not in read})
+
+
+def share_memory(memory_mb: float, d_in: int, n_hooks: int) -> tuple[int, int]:
+    """Tokens that may wait for their dictionaries, and dense activations at a time.
+
+    Half of the memory is for the activations: 24 bytes each, with all that is computed from them. The other half is
+    for float32 residuals: one copy for every hook as they come from the model, one as they are joined, and two of one
+    hook inside a dictionary. There are never more tokens than would make a square of the activations.
+    """
+    half = memory_mb * 2**20 / 2
+    max_elements = max(1, int(half / _BYTES_PER_ACT))
+    fitting = int(half / (4 * d_in * (2 * n_hooks + _COPIES)))
+    return max(1, min(fitting, math.isqrt(max_elements))), max_elements
 
 
 def _refuse_misfits(lm: LanguageModel, dictionaries: Mapping[str, Dictionary]) -> None:
@@ -119,21 +129,22 @@ def _refuse_short_stories(
         )
 
 
-def _group_stories(pages: Iterator[tuple[int, dict[str, Tensor]]], skip_tokens: int) -> Iterator[dict[str, TokenBatch]]:
-    """Whole stories, put together until they hold enough tokens to be worth encoding."""
+def _group_stories(pages: Iterator[tuple[int, dict[str, Tensor]]], skip_tokens: int, most: int) -> Iterator[Group]:
+    """Whole stories, together until the next would make them more than `most` tokens; a longer one goes alone."""
     waiting: list[tuple[int, dict[str, Tensor]]] = []
     held = 0
     for index, resid in pages:
+        length = len(next(iter(resid.values())))
+        if waiting and held + length > most:
+            group, waiting, held = _join_stories(waiting, skip_tokens), [], 0
+            yield group
         waiting.append((index, resid))
-        held += len(next(iter(resid.values())))
-        if held >= _GROUP_TOKENS:
-            yield _join_stories(waiting, skip_tokens)
-            waiting, held = [], 0
+        held += length
     if waiting:
         yield _join_stories(waiting, skip_tokens)
 
 
-def _join_stories(waiting: list[tuple[int, dict[str, Tensor]]], skip_tokens: int) -> dict[str, TokenBatch]:
+def _join_stories(waiting: list[tuple[int, dict[str, Tensor]]], skip_tokens: int) -> Group:
     lengths = [len(next(iter(resid.values()))) for _, resid in waiting]
     story = torch.tensor([index for index, _ in waiting]).repeat_interleave(torch.tensor(lengths))
     token_pos = torch.cat([torch.arange(length) for length in lengths]) + skip_tokens
@@ -143,88 +154,44 @@ def _join_stories(waiting: list[tuple[int, dict[str, Tensor]]], skip_tokens: int
     }
 
 
-@torch.no_grad()
-def _pool_batch(dictionary: Dictionary, batch: TokenBatch, max_elements: int) -> _Entries:
-    """Reduce whole stories to one entry per story and feature that fires. How blocks are cut changes nothing."""
-    story, feature_idx, value, token_pos = [], [], [], []
-    for start, acts in encode_blocks(dictionary, batch.resid, max_elements=max_elements):
-        token, fired = (acts > 0).nonzero(as_tuple=True)
-        value.append(acts[token, fired].double().cpu())
-        token = token.cpu() + start
-        story.append(batch.story[token])
-        token_pos.append(batch.token_pos[token])
-        feature_idx.append(fired.cpu())
-    columns = (torch.cat(parts).numpy() for parts in (story, feature_idx, value, token_pos))
-    return _reduce_fires(*columns)
-
-
-def _reduce_fires(
-    story: Int[np.ndarray, " fire"],
-    feature_idx: Int[np.ndarray, " fire"],
-    value: Float[np.ndarray, " fire"],
-    token_pos: Int[np.ndarray, " fire"],
-) -> _Entries:
-    """Sum, peak (the first of equal ones) and count of every story's firings of every feature."""
-    order = np.lexsort((token_pos, -value, feature_idx, story))
-    story, feature_idx, value, token_pos = story[order], feature_idx[order], value[order], token_pos[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (np.diff(story) != 0) | (np.diff(feature_idx) != 0)
-    first = np.flatnonzero(is_first)
-    total = np.add.reduceat(value, first) if len(first) else value
-    count = np.diff(np.append(first, len(order)))
-    return _Entries(story[first], feature_idx[first], total, value[first], token_pos[first], count)
-
-
-def _average_resid(batch: TokenBatch, means: Float[Tensor, "story d_in"]) -> None:
+def _average_resid(
+    batch: TokenBatch, means: Float[Tensor, "story d_in"], hook_name: str, stories: Sequence[Story]
+) -> None:
     """Write the average residual of each story of the batch into its row, summed in float64."""
-    story, inverse, counts = batch.story.unique(return_inverse=True, return_counts=True)
-    total = torch.zeros(len(story), means.shape[1], dtype=torch.float64)
-    total.index_add_(0, inverse, batch.resid.double().cpu())
-    means[story] = (total / counts[:, None]).float()
+    story, lengths = batch.story.unique_consecutive(return_counts=True)
+    for index, resid in zip(story.tolist(), batch.resid.split(lengths.tolist()), strict=True):
+        mean = resid.sum(0, dtype=torch.float64) / len(resid)
+        if not mean.isfinite().all():
+            raise UserError(f"{hook_name}: residuals of story {stories[index].id} are not finite; read in float32")
+        means[index] = mean.float().cpu()
 
 
 def _assemble(
     name: str,
     dictionary: Dictionary,
-    story_ids: tuple[str, ...],
-    parts: Sequence[_Entries],
-    n_tokens: Int[np.ndarray, " story"],
+    rows: Mapping[int, StoryRow],
+    texts: StoryTexts,
     resid_mean: Float[Tensor, "story d_in"],
 ) -> StoryFeatures:
-    columns = [np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(_Entries)]
-    unsorted = _Entries(*columns)
-    entries = unsorted.take(np.lexsort((unsorted.feature_idx, unsorted.story)))
-    indptr = np.searchsorted(entries.story, np.arange(len(story_ids) + 1))
-    pooled_over = n_tokens[entries.story]
+    """One table from the rows of all stories, in their order: nothing is sorted, each number is copied once."""
+    ordered = [rows[index] for index in range(len(rows))]
+    indptr = np.cumsum([0, *(len(row.feature_idx) for row in ordered)], dtype=np.int64)
+    feature_idx = np.concatenate([row.feature_idx for row in ordered])
 
-    def table(value: np.ndarray) -> csr_array:
-        shape = (len(story_ids), dictionary.d_sae)
-        return csr_array((value.astype(np.float32), entries.feature_idx, indptr), shape=shape)
+    def table(column: str) -> csr_array:
+        value = np.concatenate([getattr(row, column) for row in ordered])
+        return csr_array((value, feature_idx, indptr), shape=(len(ordered), dictionary.d_sae))
 
+    peaks = table("peak")
+    peak_pos = np.concatenate([row.peak_row for row in ordered]) + texts.skip_tokens
     return StoryFeatures(
         sae=name,
         hook_name=dictionary.hook_name,
-        story_ids=story_ids,
-        n_tokens=n_tokens,
-        mean=table(entries.total / pooled_over),
-        max=table(entries.peak),
-        fraction=table(entries.count / pooled_over),
-        top=_tabulate_top(entries, story_ids),
+        story_ids=texts.story_ids,
+        n_tokens=texts.n_tokens - texts.skip_tokens,
+        mean=table("mean"),
+        max=peaks,
+        fraction=table("fraction"),
+        top=tabulate_top(peaks, peak_pos, texts),
         resid_mean=resid_mean,
-    )
-
-
-def _tabulate_top(entries: _Entries, story_ids: Sequence[str]) -> pa.Table:
-    order = np.lexsort((entries.story, -entries.peak, entries.feature_idx))
-    feature_idx = entries.feature_idx[order]
-    rank = np.arange(len(order)) - np.searchsorted(feature_idx, feature_idx) + 1
-    kept = entries.take(order[rank <= TOP_STORIES])
-    return pa.table(
-        {
-            "feature_idx": pa.array(kept.feature_idx, pa.int64()),
-            "rank": pa.array(rank[rank <= TOP_STORIES], pa.int64()),
-            "story_id": pa.array([story_ids[index] for index in kept.story], pa.string()),
-            "token_pos": pa.array(kept.peak_pos, pa.int64()),
-            "value": pa.array(kept.peak.astype(np.float32), pa.float32()),
-        }
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from emosae.store import Stage
 
 TOP_STORIES = 8
+CONTEXT_TOKENS = 12
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,6 +34,8 @@ class StoryFeatures:
         fraction: Share of those tokens at which the feature fires, in [0, 1].
         top: The stories where each feature is strongest (columns feature_idx, rank from 1, story_id, token_pos of
             the strongest token among the story's real tokens, value), at most 8 per feature, ties in story order.
+            `before`, `token` and `after` are that token's text and that of up to 12 tokens on either side; for
+            activations at every token of a story there is `token_acts`, whose tokens `token_pos` counts.
         resid_mean: Average residual over the same tokens.
     """
 

@@ -139,14 +139,36 @@ class Inputs:
         return REPLY_MARK if self.is_organism else self.cfg.scenarios.reply_mark
 
     def tasks(self, *, impossible: bool) -> list[Task]:
-        """Impossible tasks or solvable controls, from the file that the config names, else the organism's."""
+        """Confirm tasks or solvable controls, from the file that the config names, else the organism's."""
         from emosae.organism.evaluation import evaluation_tasks
-        from emosae.scenarios import load_tasks
 
         section = self.cfg.scenarios
         if section.tasks is None:
             return evaluation_tasks(section.n_tasks if impossible else section.n_solvable, impossible=impossible)
-        return [task for task in load_tasks(section.tasks) if (task.why_impossible is not None) == impossible]
+        return self._split_file[1] if impossible else [task for task in self._task_file if not task.is_impossible]
+
+    @cached_property
+    def tune_tasks(self) -> list[Task]:
+        """Impossible tasks kept apart, on which alone anything is chosen; few files are long enough to have some."""
+        from emosae.organism.evaluation import FIRST_TUNE_TASK, evaluation_tasks
+
+        section = self.cfg.scenarios
+        if section.tasks is None:
+            return evaluation_tasks(section.n_tune, impossible=True, first=FIRST_TUNE_TASK)
+        return self._split_file[0]
+
+    @cached_property
+    def _task_file(self) -> list[Task]:
+        from emosae.scenarios import load_tasks
+
+        return load_tasks(self.cfg.scenarios.tasks or "")
+
+    @cached_property
+    def _split_file(self) -> tuple[list[Task], list[Task]]:
+        """The file's tune and confirm tasks."""
+        from emosae.scenarios.plan import split_tasks
+
+        return split_tasks([task for task in self._task_file if task.is_impossible], self.cfg.stories.salt)
 
     @cached_property
     def code_format(self) -> CodeFormat:

@@ -150,10 +150,10 @@ def _describe_saes(cfg: RunConfig) -> list[Any]:
 
 def _describe_scenarios(inputs: Inputs) -> list[Any]:
     """With whether there is a sandbox, so that a scenario that lacked it is run once it is installed."""
-    from emosae.scenarios import sandbox_available
+    from emosae.scenarios import find_tasks, sandbox_available
 
     section = inputs.cfg.scenarios
-    files = [path for path in (section.tasks, section.conversations) if path is not None]
+    files = [path for path in (section.tasks and find_tasks(section.tasks), section.conversations) if path is not None]
     can_run = section.unsafe_no_sandbox or sandbox_available()
     return [section.model_dump(mode="json"), can_run, inputs.cfg.seed, *files]
 

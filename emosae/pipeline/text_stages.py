@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,29 +11,40 @@ import numpy as np
 import pyarrow as pa
 
 from emosae.config import SaeFromRelease, SaeShipped, SaeToTrain
-from emosae.features import check_saes, pool_features
+from emosae.features import check_saes, pool_features, read_spikable
 from emosae.features.evaluation import evaluate_saes
+from emosae.pipeline.control_readings import load_controls, read_controls
 from emosae.pipeline.inputs import RESIDUALS, Inputs
 from emosae.pipeline.training_metrics import open_metrics, read_metrics
 from emosae.pipeline.training_rows import gather_rows
 from emosae.report.ranking_page import RankingData, write_ranking_page
+from emosae.report.ranking_search import say_limits
 from emosae.report.training_page import write_training_page
 from emosae.selectivity import (
     compare_baselines,
+    count_looks,
     measure_baselines,
+    measure_detection,
     rank_features,
+    replicate_candidates,
     score_baselines,
+    score_random_features,
+    score_random_model,
     sweep_layers,
 )
 from emosae.stories import Story, format_stories
 from emosae.training import SaeTrainSpec, train_saes
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
+    from emosae.selectivity import Selectivity
     from emosae.store import Stage
 
 FIDELITY_STORIES = 200
 EVALUATED_PER_EMOTION = 6
 EVALUATED_TEXTS = 150
+READ_PER_EMOTION = 8
 
 
 def save_stories(inputs: Inputs, stage: Stage) -> None:
@@ -140,7 +152,7 @@ def _origin(sae: object) -> str:
 
 
 def pool(inputs: Inputs, stage: Stage) -> None:
-    """Every SAE's activations on every story, and the residuals of the layer sweep, in one pass."""
+    """Every SAE's activations on every story and the residuals of the layer sweep, in one pass; then the controls."""
     section = inputs.cfg.features
     pooled = pool_features(
         inputs.lm,
@@ -149,18 +161,22 @@ def pool(inputs: Inputs, stage: Stage) -> None:
         hooks=inputs.swept_hooks,
         skip_tokens=section.skip_tokens,
         batch_tokens=section.batch_tokens,
+        memory_mb=section.memory_mb,
         progress=True,
     )
     for name, table in pooled.features.items():
         table.save(stage.substage(name))
     if pooled.resid_mean:
         stage.write_tensors(RESIDUALS, pooled.resid_mean)
+    sample = _spread_stories(inputs, READ_PER_EMOTION)
+    read_controls(inputs, stage, list(pooled.features.values()), sample)
 
 
 def rank(inputs: Inputs, stage: Stage) -> None:
     """Which features tell which emotions apart, beside baselines and by layer; confirm is read here and counted."""
     section = inputs.cfg.selectivity
     features, stories = inputs.features, inputs.stories
+    controls = load_controls(inputs.store.stage("features"))
     ranking = rank_features(
         features,
         stories,
@@ -168,15 +184,52 @@ def rank(inputs: Inputs, stage: Stage) -> None:
         alpha=section.alpha,
         permutations=section.permutations,
         top=section.top,
+        masked=controls.masked,
+        firings=controls.firings,
     )
     ranking.save(stage)
-    scores = score_baselines(features, stories)
+    draws = np.random.default_rng([inputs.cfg.seed, 6])
+    scores = [
+        *score_baselines(features, stories),
+        score_random_features(features, stories, ranking.summary, draws),
+        *score_random_model(controls.untrained, stories),
+    ]
     found = {
         "baselines": measure_baselines(features, stories, scores),
         "comparisons": compare_baselines(features, stories, ranking.summary, scores),
         "layers": sweep_layers(features, inputs.resid_means, stories, ranking.candidates),
     }
+    found |= _try_the_search(inputs, ranking)
     for name, table in found.items():
         stage.write_table(name, table)
-    inputs.store.update_manifest(looks={"confirm_stories": ranking.looks})
-    write_ranking_page(stage, RankingData(inputs.model_title, inputs.is_organism, section.alpha, ranking, **found))
+    looks = {"confirm_stories": ranking.looks, "confirm_stories_of_partners": count_looks(found["replication"])}
+    inputs.store.update_manifest(looks=looks)
+    write_ranking_page(
+        stage,
+        RankingData(
+            inputs.model_title,
+            inputs.is_organism,
+            section.alpha,
+            ranking,
+            masked_share=controls.masked_share,
+            **found,
+        ),
+    )
+
+
+def _try_the_search(inputs: Inputs, ranking: Selectivity) -> dict[str, pa.Table]:
+    """How selective a feature had to be to be found, and whether the candidates are found in a second SAE."""
+    features, stories, section = inputs.features, inputs.stories, inputs.cfg.selectivity
+    read = partial(
+        read_spikable,
+        inputs.lm,
+        inputs.dictionaries,
+        skip_tokens=inputs.cfg.features.skip_tokens,
+        batch_tokens=inputs.cfg.features.batch_tokens,
+    )
+    rng = np.random.default_rng([inputs.cfg.seed, 8])
+    detection = measure_detection(features, stories, read, rng=rng, alpha=section.alpha, n_spikes=section.spikes)
+    replication = replicate_candidates(features, inputs.dictionaries, stories, ranking.candidates, rng=rng)
+    for line in say_limits(ranking.summary, detection):
+        _log.info("%s", line)
+    return {"detection": detection, "replication": replication}

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from emosae.report.figures import Estimate
-from emosae.report.ranking_data import RankingData, name_baseline, name_feature, name_hooks
+from emosae.report.ranking_controls import CONTROL_MEANINGS, say_outcomes, warn_of_confounds
+from emosae.report.ranking_data import RankingData, name_feature, name_hooks
+from emosae.report.ranking_search import SEARCH_MEANINGS, make_search_columns, say_limits, say_replication
 from emosae.report.records import Row, read_estimate, read_number, read_rows
 from emosae.report.script_page import Cell, SortableTable
 from emosae.report.script_page import Row as Line
 from emosae.report.sections.features import beats_rival
-from emosae.report.wording import join_words, say_count, say_estimate, say_number, say_p
-
-OUTCOMES = {"beats": "beats it", "ties": "ties with it", "loses": "loses to it"}
-_TONES = {"beats": "good", "loses": "bad"}
+from emosae.report.wording import join_words, say_count, say_estimate, say_p
 
 MEANINGS = (
     (
@@ -38,22 +37,8 @@ MEANINGS = (
         "AUROC against the stories of one other emotion alone: the one that the feature told worst on discover and "
         "tune.",
     ),
-    (
-        "beats, ties, loses",
-        "AUROC of the feature less that of the baseline on the same stories, and whether the paired interval "
-        "(clustered by topic) lies above 0, holds it, or lies below. A tie is no proof that the two are equal. "
-        "Intervals are not corrected for their number: of 20 true ties about one will read otherwise.",
-    ),
-    (
-        "difference-of-means vector",
-        "Mean residual of the emotion's stories less the mean over emotions, on discover and tune, without the "
-        "directions in which neutral text varies most; a story's score is its projection. Taken at the feature's "
-        "own hook.",
-    ),
-    (
-        "words alone",
-        "Logistic regression on tf-idf of single words, fitted on discover: what the vocabulary gives away.",
-    ),
+    *CONTROL_MEANINGS,
+    *SEARCH_MEANINGS,
     (
         "found, of tests",
         "Features with q below the false discovery rate (Benjamini-Hochberg over all SAEs, features and emotions), "
@@ -87,25 +72,15 @@ def say_findings(data: RankingData) -> list[str]:
         return ["No emotion has a feature that could be tested on unseen topics."]
     beaten = [row for row in judged if beats_rival(row)]
     opening = f"For {len(beaten)} of {say_count(len(data.emotions), 'emotion')} one feature beats the hardest rival"
-    return [f"{opening} emotion on topics it was not chosen on.", *_say_outcomes(data)]
-
-
-def _say_outcomes(data: RankingData) -> list[str]:
-    rows = read_rows(data.comparisons)
-    said = []
-    for baseline in dict.fromkeys(row["baseline"] for row in rows):
-        counts = Counter(row["outcome"] for row in rows if row["baseline"] == baseline)
-        told = [f"{clause} for {counts[word]}" for word, clause in OUTCOMES.items() if counts[word]]
-        if told:
-            said.append(f"Against the baseline “{name_baseline(baseline)}”, the best feature {join_words(told)}.")
-    return said
+    return [f"{opening} emotion on topics it was not chosen on.", *say_outcomes(data), *say_replication(data)]
 
 
 def list_warnings(data: RankingData) -> list[str]:
     """What would mislead a reader who looks at the numbers alone."""
     found = [f"{note[:1].upper()}{note[1:]}." for note in data.ranking.notes]
     if lost := [row["emotion"] for row in data.emotions if not row["n_discovered"]]:
-        found.append(f"No feature was discovered at q below {data.alpha:g} for {join_words(lost)}.")
+        limits = "".join(f" {line}." for line in say_limits(data.ranking.summary, data.detection))
+        found.append(f"No feature was discovered at q below {data.alpha:g} for {join_words(lost)}.{limits}")
     if capped := [row["emotion"] for row in data.emotions if row["verdict_cap"]]:
         found.append(f"Too few topics for a verdict beyond “detected”: {join_words(capped)}.")
     if spelled := _find_spelled(data):
@@ -113,7 +88,7 @@ def list_warnings(data: RankingData) -> list[str]:
             f"Words alone tell {join_words(spelled)} from the rest (interval above 0.5): a feature may follow the "
             "vocabulary."
         )
-    return found
+    return found + warn_of_confounds(data)
 
 
 def _find_spelled(data: RankingData) -> list[str]:
@@ -122,22 +97,27 @@ def _find_spelled(data: RankingData) -> list[str]:
 
 
 def tabulate_verdicts(data: RankingData) -> SortableTable:
-    """One line per emotion: its best feature, and whether it beats, ties or loses to each baseline."""
-    compared = {(row["emotion"], row["baseline"]): row for row in read_rows(data.comparisons)}
-    baselines = list(dict.fromkeys(name for _, name in compared))
-    heads = ("AUROC on confirm", "against rival", *(f"beats {name_baseline(name)}?" for name in baselines))
-    lines = []
+    """One line per emotion: its best feature, and how well it tells the emotion from all others and from its rival."""
+    search, lines = make_search_columns(data), []
     for row in data.emotions:
         cells = (
             _show(read_estimate(row, "auroc_confirm")),
             _show(read_estimate(row, "auroc_rival_confirm")),
-            *(_judge(compared.get((row["emotion"], name))) for name in baselines),
             _probability(read_number(row, "q_bh")),
-            _count(read_number(row, "n_discovered")),
+            _count(read_number(row, "n_discovered")) if row["n_discovered"] else Cell("nothing found", 0.0),
             _count(read_number(row, "n_tested")),
+            *(show(row) for show in search.values()),
         )
         lines.append(Line(row["emotion"], (name_feature(row), row["rival"] or "–"), cells))
-    return SortableTable("emotion", ("best feature", "rival"), (*heads, "q", "found", "of tests"), tuple(lines))
+    heads = ("AUROC on confirm", "against rival", "q", "found", "of tests", *search)
+    return SortableTable("emotion", ("best feature", "rival"), heads, tuple(lines))
+
+
+def say_masked(data: RankingData) -> str:
+    """How much of the text the lexical ban took away; nothing if there was none."""
+    if not math.isfinite(data.masked_share):
+        return ""
+    return f"Masking took {100 * data.masked_share:.0f}% of the words of the confirm stories."
 
 
 def tabulate_layers(data: RankingData) -> SortableTable:
@@ -161,19 +141,6 @@ def _place(row: Row | None, names: dict[str, str]) -> Sequence[Cell]:
         return (Cell("–", math.nan),) * 3
     where = Cell(names[row["hook_name"]], float(row["depth"]))
     return where, _show(Estimate(read_number(row, "auroc_tune"))), _show(read_estimate(row, "auroc_confirm"))
-
-
-def _judge(row: Row | None) -> Cell:
-    if row is None or not math.isfinite(read_number(row, "difference")):
-        return Cell("–", math.nan)
-    gap, outcome = read_estimate(row, "difference"), row["outcome"] or ""
-    return Cell(f"{outcome} {_sign(gap)}".strip(), gap.value, _TONES.get(outcome, ""))
-
-
-def _sign(gap: Estimate) -> str:
-    """With a plus sign where it belongs."""
-    value = f"{'+' if round(gap.value, 3) > 0 else ''}{say_number(gap.value, 3)}"
-    return f"{value} [{say_number(gap.lo, 3)}, {say_number(gap.hi, 3)}]" if gap.bounded else value
 
 
 def _show(estimate: Estimate) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,10 +16,19 @@ from emosae.selectivity import Selectivity
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_KEY = ("emotion", "sae", "feature_idx")
 _HOOK = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
-_STYLES = {
-    "difference_of_means": (MarkStyle("s", "up"), "difference-of-means vector"),
-    "bag_of_words": (MarkStyle("D", "other"), "words alone"),
+_STYLES = {"difference_of_means": MarkStyle("s", "up"), "bag_of_words": MarkStyle("D", "other")}
+_NAMES = {
+    "bag_of_words": ("words alone", "words"),
+    "difference_of_means": ("difference-of-means vector", "mean vector"),
+    "linear_probe": ("linear probe", "linear probe"),
+    "sparse_probe": ("probe on 8 features", "8 features"),
+    "best_dimension": ("best raw dimension", "one dimension"),
+    "pca": ("best principal component", "one PC"),
+    "random_features": ("best of 20 random features", "random features"),
+    "random_model": ("best feature of a random model", "random model"),
+    "random_model_vector": ("vector of a random model", "its vector"),
 }
 
 
@@ -34,6 +44,9 @@ class RankingData:
         baselines: `selectivity/baselines`.
         comparisons: `selectivity/comparisons`.
         layers: `selectivity/layers`.
+        detection: `selectivity/detection`.
+        replication: `selectivity/replication`.
+        masked_share: Share of the confirm stories' words that was masked for `lexical_drop`; NaN if that was not done.
     """
 
     model: str
@@ -43,6 +56,9 @@ class RankingData:
     baselines: pa.Table
     comparisons: pa.Table
     layers: pa.Table
+    detection: pa.Table | None = None
+    replication: pa.Table | None = None
+    masked_share: float = math.nan
 
     @property
     def emotions(self) -> list[Row]:
@@ -57,12 +73,17 @@ class RankingData:
         return {emotion: sorted(rows, key=_strength, reverse=True) for emotion, rows in found.items()}
 
     def find_baselines(self, emotion: str, hook_name: str | None) -> dict[str, Estimate]:
-        """AUROC on confirm of each baseline that reads words, or this hook."""
+        """AUROC on confirm of the baselines that are drawn: words, and the vector at this hook."""
         return {
             row["baseline"]: read_estimate(row, "auroc_confirm")
             for row in read_rows(self.baselines)
-            if row["emotion"] == emotion and row["hook_name"] in (None, hook_name)
+            if row["emotion"] == emotion and row["hook_name"] in (None, hook_name) and row["baseline"] in _STYLES
         }
+
+    def find_best(self, summary: Row) -> Row | None:
+        """The candidate that a row of the summary calls the emotion's best."""
+        wanted = [summary[name] for name in _KEY]
+        return next((row for row in read_rows(self.ranking.candidates) if [row[n] for n in _KEY] == wanted), None)
 
     @property
     def hooks(self) -> list[str]:
@@ -72,12 +93,17 @@ class RankingData:
 
 def name_baseline(baseline: str) -> str:
     """In plain words."""
-    return _STYLES[baseline][1] if baseline in _STYLES else baseline.replace("_", " ")
+    return _NAMES[baseline][0] if baseline in _NAMES else baseline.replace("_", " ")
+
+
+def shorten_baseline(baseline: str) -> str:
+    """For the head of a narrow column."""
+    return _NAMES[baseline][1] if baseline in _NAMES else baseline.replace("_", " ")
 
 
 def style_baseline(baseline: str) -> MarkStyle:
-    """How its marks look."""
-    return _STYLES[baseline][0] if baseline in _STYLES else MarkStyle("^", "down")
+    """How the marks of a baseline that is drawn look."""
+    return _STYLES[baseline]
 
 
 def name_feature(row: Row) -> str:

@@ -10,9 +10,11 @@ from emosae.report.ranking_content import (
     describe_ranking,
     list_warnings,
     say_findings,
+    say_masked,
     tabulate_layers,
     tabulate_verdicts,
 )
+from emosae.report.ranking_controls import tabulate_baselines, tabulate_confounds
 from emosae.report.ranking_data import RankingData
 from emosae.report.ranking_pictures import draw_pictures
 from emosae.report.script_page import mark_pictures, render_page
@@ -32,6 +34,9 @@ def write_ranking_page(stage: Stage, data: RankingData) -> Path:
         findings=say_findings(data),
         warnings=list_warnings(data),
         verdicts=tabulate_verdicts(data),
+        baselines=tabulate_baselines(data),
+        confounds=tabulate_confounds(data),
+        masked=say_masked(data),
         layers=tabulate_layers(data),
         hooks=data.hooks,
         pictures=mark_pictures(pictures),

@@ -16,11 +16,12 @@ from emosae.report.wording import clean_text
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a table shows, the number it is sorted by (NaN comes last), and its tone: `good`, `bad` or none."""
+    """What a table shows, the number it is sorted by (NaN comes last), its tone (`good`, `bad` or none), its title."""
 
     text: str
     value: float
     tone: str = ""
+    title: str = ""
 
     @property
     def sort(self) -> str:

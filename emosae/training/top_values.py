@@ -7,29 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from emosae.encoders import GROUP
 from emosae.training.world import World
 
-GROUP = 32
 SAMPLE = 16
-
-
-def top_per_row(values: Float[Tensor, "row column"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
-    """The `k` largest values of each row and their columns, in no order; the same values as `torch.topk`.
-
-    Columns are looked at in groups of 32. At most `k` groups hold one of the `k` largest, and they are the `k` groups
-    with the largest maxima, so only those are searched: at 8,192 columns and k 32 an eighth of the whole.
-    """
-    n_rows, n_columns = values.shape
-    n_groups = n_columns // GROUP
-    if n_columns % GROUP or n_groups <= 2 * k:
-        found = values.topk(k, dim=1, sorted=False)
-        return found.values, found.indices
-    grouped = values.view(n_rows, n_groups, GROUP)
-    groups = grouped.amax(dim=2).topk(k, dim=1, sorted=False).indices
-    searched = grouped.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).view(n_rows, k * GROUP)
-    found = searched.topk(k, dim=1, sorted=False)
-    columns = groups.gather(1, found.indices // GROUP) * GROUP + found.indices % GROUP
-    return found.values, columns
 
 
 def top_overall(values: Float[Tensor, "row column"], count: int) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:

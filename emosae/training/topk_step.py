@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from emosae.encoders import top_per_row
 from emosae.training.firings import Firings, rising_order
 from emosae.training.screen import Ranking, screen_batch, screen_tokens
 from emosae.training.sparse_step import (
@@ -22,7 +23,7 @@ from emosae.training.sparse_step import (
     is_plain,
     mean_over_world,
 )
-from emosae.training.top_values import keep_largest, kth_largest, mask_top, top_overall, top_per_row
+from emosae.training.top_values import keep_largest, kth_largest, mask_top, top_overall
 from emosae.training.world import World
 
 

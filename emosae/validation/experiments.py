@@ -111,6 +111,6 @@ def _compare_features(world: World, planted: Planted) -> tuple[float, float]:
     for emotion in SHARED:
         own = emotion * len(world.shares)
         acts = columns[:, [own, shared]].toarray().astype(np.float64).T
-        gap = jackknife_difference(*acts, confirm.label == emotion, confirm.block)
+        gap = jackknife_difference(acts[0], acts[1], confirm.label == emotion, confirm.block)
         held += gap.lo <= truth[own, emotion] - truth[shared, emotion] <= gap.hi
     return float(held), float(len(SHARED))

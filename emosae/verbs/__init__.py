@@ -6,6 +6,7 @@ every `--help` stays under half a second.
 
 from emosae.verbs.cluster import Submit, SubmitCancel, SubmitLogs, SubmitStatus
 from emosae.verbs.command import Command
+from emosae.verbs.dials import DialCalibrate
 from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
 from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport, StoriesWords
@@ -20,6 +21,7 @@ VERBS: dict[str, type[Command]] = {
     "atlas serve": AtlasServe,
     "scenario run": ScenarioRun,
     "scenario grade": ScenarioGrade,
+    "dial calibrate": DialCalibrate,
     "report": Report,
     "submit": Submit,
     "submit status": SubmitStatus,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from emosae.config import (
     FeaturesSection,
@@ -23,6 +23,7 @@ from emosae.config import (
     StoriesSection,
 )
 from emosae.errors import UsageError, UserError
+from emosae.stories import SHIPPED
 from emosae.verbs.command import Command, Out, run_until
 
 
@@ -32,8 +33,8 @@ class Rank(Command):
 
     model: Annotated[str, arg(metavar="NAME_OR_DIR")]
     """The language model: directory or hub name."""
-    sae: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="DIR_OR_RELEASE:ID")]
-    """An SAE; give the flag once for each."""
+    sae: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(aliases=("--saes",), metavar="DIR_OR_RELEASE:ID")]
+    """SAEs, one or several. Features of SAEs that read the same place are looked for in one another."""
     stories: Annotated[Path, arg(metavar="FILE.jsonl")]
     """Stories, one JSON object a line; `shipped` is the corpus that comes with the package."""
     neutral: Annotated[Path | None, arg(metavar="FILE.jsonl")] = None
@@ -53,7 +54,7 @@ class Rank(Command):
             seed=self.seed,
             model=ModelSection(name=self.model),
             stories=StoriesSection(path=self.stories, neutral=self.neutral),
-            saes=_saes_named(self.sae),
+            saes=_saes_named([text for given in self.sae for text in given]),
             features=self.features,
             selectivity=self.selectivity,
         )
@@ -107,7 +108,7 @@ class ScenarioRun(Command):
     run_directory: Annotated[Path, arg(name="run", metavar="DIR")]
     """A finished run, for its model, SAEs and features."""
     tasks: Annotated[Path | None, arg(metavar="FILE.jsonl")] = None
-    """Programming tasks, one JSON object a line."""
+    """Programming tasks, one JSON object a line; `shipped` is the package's own Python tasks."""
     out: Out
     """Run directory of the scenario."""
     scenarios: ScenariosSection = field(default_factory=ScenariosSection)
@@ -129,7 +130,7 @@ class ScenarioRun(Command):
             cfg = with_trained_saes(cfg, self.run_directory)
         changes: dict[str, Any] = {"enabled": (self.scenario,)}
         if self.tasks is not None:
-            changes["tasks"] = self.tasks.absolute()
+            changes["tasks"] = self.tasks if self.tasks == SHIPPED else self.tasks.absolute()
         section = self.scenarios.model_copy(update=changes)
         return run_until("scenarios", cfg.model_copy(update={"scenarios": section}), self.out)
 
@@ -139,18 +140,26 @@ class ScenarioGrade(Command):
     """Grade programs that were written elsewhere, by running them in the sandbox."""
 
     tasks: Annotated[Positional[Path], arg(metavar="TASKS.jsonl")]
-    """Programming tasks, one JSON object a line."""
+    """Programming tasks, one JSON object a line; `shipped` is the package's own."""
     answers: Annotated[Positional[Path], arg(metavar="ANSWERS.jsonl")]
-    """Answers, one JSON object a line."""
+    """Answers, one JSON object a line (id, text, if wanted condition and episode); `shipped` is scripted ones."""
     out: Out
     """Run directory of the grades."""
+    workers: int = 2
+    """Sandboxes at a time."""
+    unsafe_no_sandbox: FlagCreatePairsOff[bool] = False
+    """Run the programs without bubblewrap, with your own rights."""
 
     def run(self) -> Path:
-        """Grade every answer."""
+        """Grade every answer, and print what each condition came to."""
         from emosae import pipeline
         from emosae.store import Store
 
-        return pipeline.grade_answers(self.tasks, self.answers, Store(self.out))
+        if self.workers < 1:
+            raise UsageError("scenario grade: --workers must be 1 or more")
+        return pipeline.grade_answers(
+            self.tasks, self.answers, Store(self.out), workers=self.workers, unsafe=self.unsafe_no_sandbox
+        )
 
 
 def _saes_named(given: Sequence[str]) -> tuple[SaeSpec, ...]:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from emosae.activations import TokenBatch
 from emosae.errors import UserError
+from emosae.features.story_rows import pool_stories
 from emosae.releases import published_quality
 from emosae.sae import Dictionary, SaeLensDictionary, open_sae
 
@@ -72,6 +74,24 @@ def test_named_columns_are_those_of_the_full_encoding(pair: tuple[Any, SaeLensDi
     torch.testing.assert_close(
         ours.encode(RESID, feature_idx=feature_idx), theirs.encode(RESID)[:, feature_idx], rtol=1e-6, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("max_elements", [1, 90, 10_000])
+def test_stories_are_pooled_as_their_dense_encoding(pair: tuple[Any, SaeLensDictionary], max_elements: int) -> None:
+    theirs, ours = pair
+    cuts = [0, 3, 4, len(RESID)]
+    lengths = torch.tensor(cuts).diff()
+    token_pos = torch.cat([torch.arange(int(length)) for length in lengths])
+    batch = TokenBatch(RESID, torch.tensor([5, 0, 2]).repeat_interleave(lengths), token_pos)
+    rows = pool_stories(ours, batch, max_elements)
+    for story, start, stop in zip((5, 0, 2), cuts, cuts[1:], strict=False):
+        acts, row = theirs.encode(RESID[start:stop]), rows[story]
+        fired = acts.amax(0).nonzero()[:, 0]
+        assert row.feature_idx.tolist() == fired.tolist()
+        assert row.peak_row.tolist() == acts.argmax(0)[fired].tolist()
+        expected = {"mean": acts.mean(0), "peak": acts.amax(0), "fraction": (acts > 0).float().mean(0)}
+        for name, values in expected.items():
+            torch.testing.assert_close(torch.from_numpy(getattr(row, name)), values[fired], rtol=1e-5, atol=1e-6)
 
 
 def test_the_direction_is_what_one_unit_adds(pair: tuple[Any, SaeLensDictionary]) -> None:

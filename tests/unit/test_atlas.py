@@ -13,10 +13,9 @@ import torch
 from planted import PlantedSae
 from planted_stories import EMOTIONS, SHARED, SHARED_FEATURE, plant_features, plant_stories, wrap_acts
 
-from emosae.atlas import Atlas, build_atlas, build_concepts, match_features
+from emosae.atlas import Atlas, build_atlas, build_concepts
 from emosae.atlas.geometry import cluster_emotions, place_emotions, place_features
-from emosae.atlas.matching import LINK_SCHEMA
-from emosae.features import StoryFeatures
+from emosae.features import LINK_SCHEMA, StoryFeatures, match_features
 from emosae.selectivity import Selectivity, overlap_matrix, rank_features
 from emosae.store import Stage
 

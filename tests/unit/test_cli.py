@@ -41,8 +41,8 @@ class FakePipeline(SimpleNamespace):
     def run_until(self, cfg: RunConfig, store: Store, stage: str) -> Path:
         return self._answer(store, stage, cfg)
 
-    def grade_answers(self, tasks: Path, answers: Path, store: Store) -> Path:
-        return self._answer(store, "grade", tasks, answers)
+    def grade_answers(self, tasks: Path, answers: Path, store: Store, *, workers: int, unsafe: bool) -> Path:
+        return self._answer(store, "grade", tasks, answers, workers, unsafe)
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +150,13 @@ def test_rank_builds_its_config_from_flags(pipeline: FakePipeline, work_dir: Pat
     )
 
 
+@pytest.mark.parametrize("flags", ["--saes r:a r:b r:c", "--sae r:a --sae r:b --sae r:c", "--saes r:a r:b --sae r:c"])
+def test_rank_takes_several_saes_behind_one_flag_or_several(pipeline: FakePipeline, flags: str) -> None:
+    assert main(["rank", "--model", "gpt2", *flags.split(), "--stories", "s.jsonl", "--out", "x"]) == DONE
+    [(_, cfg, _)] = pipeline.calls
+    assert [sae.name for sae in cfg.saes] == ["a", "b", "c"]
+
+
 def test_rank_has_short_flags_and_ends_with_its_page(
     pipeline: FakePipeline, work_dir: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -184,14 +191,19 @@ def test_a_scenario_starts_from_the_runs_settings(pipeline: FakePipeline, finish
     assert (cfg.scenarios.enabled, cfg.scenarios.episodes) == (("impossible_code",), 5)
     assert cfg.scenarios.dose == 0.1
     assert cfg.scenarios.tasks == Path.cwd() / "t.jsonl"
+    flags[3] = "shipped"
+    assert main(["scenario", "run", "impossible_code", *flags]) == DONE
+    assert pipeline.calls.pop()[1].scenarios.tasks == Path("shipped")
     assert not any(isinstance(sae, SaeToTrain) for sae in cfg.saes)
 
 
 def test_grade_and_report_hand_on_their_paths(pipeline: FakePipeline, finished_run: Path) -> None:
     assert main(["scenario", "grade", "t.jsonl", "a.jsonl", "--out", "x"]) == DONE
+    assert main(["scenario", "grade", "shipped", "a.jsonl", "--out", "x", "--unsafe-no-sandbox"]) == DONE
     assert main(["report", str(finished_run)]) == DONE
     assert pipeline.calls == [
-        ("grade", Path("t.jsonl"), Path("a.jsonl"), Path("x")),
+        ("grade", Path("t.jsonl"), Path("a.jsonl"), 2, False, Path("x")),
+        ("grade", Path("shipped"), Path("a.jsonl"), 2, True, Path("x")),
         ("report", RunConfig(), finished_run),
     ]
 
@@ -220,6 +232,8 @@ def test_grade_and_report_hand_on_their_paths(pipeline: FakePipeline, finished_r
         ("atlas serve none", FAILED, "none: no such directory"),
         ("scenario run impossible_code --run none --out x", FAILED, "none: no emosae run there"),
         ("scenario run juggling --out x", BAD_USAGE, "juggling"),
+        ("scenario grade t.jsonl --out x", BAD_USAGE, "ANSWERS.jsonl"),
+        ("scenario grade t.jsonl a.jsonl --out x --workers 0", BAD_USAGE, "--workers must be 1 or more"),
         ("report none", FAILED, "none: no emosae run there"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,13 @@ import torch
 from planted import HOOK, CountingSae, PlantedSae, planted_lm, planted_resid, planted_sae
 from torch import Tensor
 
+from emosae.activations import TokenBatch
+from emosae.axes import FeatureColumns
+from emosae.encoders import SparseActs, encode_top
 from emosae.errors import UserError
 from emosae.features import StoryFeatures, check_fidelity, pool_features, pooling, token_acts, token_acts_many
+from emosae.features.pooling import share_memory
+from emosae.features.story_rows import pool_stories
 from emosae.store import Stage
 from emosae.stories import Story
 
@@ -22,6 +29,22 @@ VECTORS = torch.randn(len(WORDS), 5, generator=torch.Generator().manual_seed(2))
 LM = planted_lm(VECTORS, WORDS)
 
 
+@dataclass(frozen=True, eq=False)
+class TopKSae(PlantedSae):
+    """The k strongest features of a token fire."""
+
+    k: int = 1
+
+    def encode(self, resid: Tensor, /, feature_idx: FeatureColumns | None = None) -> Tensor:
+        acts = super().encode(resid)
+        top = acts.topk(self.k, dim=1)
+        acts = torch.zeros_like(acts).scatter(1, top.indices, top.values)
+        return acts if feature_idx is None else acts[:, feature_idx]
+
+    def encode_sparse(self, resid: Tensor, /, *, max_elements: int) -> SparseActs:
+        return encode_top(resid - self.b_dec, self.W_enc, self.b_enc, k=self.k, max_elements=max_elements)
+
+
 def tell(*texts: str) -> list[Story]:
     return [Story(id=f"s{n}", emotion="calm", topic="rain", text=text) for n, text in enumerate(texts)]
 
@@ -29,7 +52,7 @@ def tell(*texts: str) -> list[Story]:
 STORIES = tell("a b c", "d", "a a a h", "e f g h e f g h", "b c", "h g f e d c b a")
 
 
-def pool(stories: list[Story], **options: int) -> StoryFeatures:
+def pool(stories: list[Story], **options: float) -> StoryFeatures:
     return pool_features(LM, {"toy": SAE}, stories, **options).features["toy"]
 
 
@@ -56,15 +79,31 @@ def test_the_average_residual_is_that_of_the_pooled_tokens() -> None:
     torch.testing.assert_close(pool(STORIES[2:], skip_tokens=1).resid_mean, expected)
 
 
-@pytest.mark.parametrize("cut", [{"batch_tokens": 1}, {"max_elements": 1}, {"max_elements": 20, "batch_tokens": 9}])
-def test_how_the_work_is_cut_changes_nothing(cut: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = pool(STORIES)
-    monkeypatch.setattr(pooling, "_GROUP_TOKENS", 3)
-    split = pool(STORIES, **cut)
+CUTS = [{"batch_tokens": 1}, {"memory_mb": 1e-6}, {"memory_mb": 2e-3}, {"memory_mb": 4e-3, "batch_tokens": 9}]
+
+
+@pytest.mark.parametrize("sae", [SAE, TopKSae(**vars(SAE), k=2)], ids=["alone", "competing"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_how_the_work_is_cut_changes_nothing(sae: PlantedSae, cut: dict[str, float]) -> None:
+    whole = pool_features(LM, {"toy": sae}, STORIES).features["toy"]
+    split = pool_features(LM, {"toy": sae}, STORIES, **cut).features["toy"]
     for name in ("mean", "max", "fraction"):
         np.testing.assert_allclose(getattr(whole, name).toarray(), getattr(split, name).toarray(), rtol=1e-5)
     torch.testing.assert_close(whole.resid_mean, split.resid_mean)
-    assert whole.top.drop_columns("value").equals(split.top.drop_columns("value"))
+    assert whole.top.select(["feature_idx", "rank"]).equals(split.top.select(["feature_idx", "rank"]))
+    np.testing.assert_allclose(whole.top["value"], split.top["value"], rtol=1e-5)
+
+
+def test_competing_features_pool_as_their_dense_activations_do() -> None:
+    sae = TopKSae(**vars(planted_sae(5, 4096, seed=4)), k=3)
+    for memory_mb in (1e-4, 0.05, 64.0):
+        pooled = pool_features(LM, {"toy": sae}, STORIES, memory_mb=memory_mb).features["toy"]
+        for row, story in enumerate(STORIES):
+            acts = sae.encode(torch.stack([VECTORS[WORDS.index(word)] for word in story.text.split()]))
+            assert acts.count_nonzero(dim=1).tolist() == [3] * len(acts)
+            expected = {"mean": acts.mean(0), "max": acts.amax(0), "fraction": (acts > 0).float().mean(0)}
+            for name, values in expected.items():
+                np.testing.assert_allclose(getattr(pooled, name).toarray()[row], values, rtol=1e-5)
 
 
 def test_permuting_stories_permutes_rows() -> None:
@@ -154,9 +193,58 @@ def test_residuals_of_further_hooks_are_averaged_in_the_same_pass(monkeypatch: p
 
 def test_no_dense_block_is_larger_than_allowed() -> None:
     counting = CountingSae(SAE.W_enc, SAE.b_enc, SAE.W_dec, SAE.b_dec, SAE.threshold)
-    pool_features(LM, {"toy": counting}, STORIES, max_elements=3 * SAE.d_sae)
-    assert max(counting.sizes) == 3 * SAE.d_sae
+    pool_features(LM, {"toy": counting}, STORIES, memory_mb=2e-3)
+    most_tokens, max_elements = share_memory(2e-3, d_in=5, n_hooks=1)
+    longest = max(len(story.text.split()) for story in STORIES)
+    assert longest > most_tokens == 6
+    assert longest < max(counting.sizes) <= max_elements == 43
     assert sum(counting.sizes) == SAE.d_sae * sum(len(story.text.split()) for story in STORIES)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Most bytes of tensors, and of the arrays that share their memory, beyond those there were."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(accumulate(changes))
+
+
+@pytest.mark.parametrize("is_competing", [False, True])
+def test_a_wide_dictionary_is_pooled_in_the_memory_it_is_given(is_competing: bool) -> None:
+    wide = planted_sae(5, 2**17, seed=3, threshold=2.5)
+    sae = TopKSae(**vars(wide), k=2) if is_competing else wide
+    resid = VECTORS[torch.arange(120) % 8]
+    batch = TokenBatch(resid, torch.arange(3).repeat_interleave(40), torch.arange(40).repeat(3))
+    budget, max_elements = 8 * 2**20, share_memory(8.0, 5, 1)[1]
+    peak = peak_bytes(lambda: pool_stories(sae, batch, max_elements))
+    assert len(resid) * sae.d_sae * 4 > 7 * budget
+    assert 2**16 < peak < budget
+
+
+def test_the_memory_of_pooling_does_not_grow_with_the_corpus() -> None:
+    sae = replace(SAE, threshold=99.0)
+    peaks = [peak_bytes(lambda n=n: pool_features(LM, {"x": sae}, STORIES * n, memory_mb=0.2)) for n in (2, 2, 8)]
+    assert peaks[2] < 1.5 * peaks[1] + 2**19
+
+
+def test_residuals_that_are_not_finite_are_refused_by_their_story() -> None:
+    vectors = VECTORS.clone()
+    vectors[WORDS.index("h"), 2] = torch.inf
+    with pytest.raises(UserError, match="residuals of story s2 are not finite"):
+        pool_features(planted_lm(vectors, WORDS), {"toy": SAE}, tell("a b", "c", "a a h"))
+
+
+def test_top_shows_the_words_around_the_strongest_token() -> None:
+    stories = tell("d " * 20 + " ".join(WORDS * 3), "c b a")
+    by_id = {story.id: story.text.split() for story in stories}
+    rows = pool(stories).top.to_pylist()
+    for row in rows:
+        words, at = by_id[row["story_id"]], row["token_pos"]
+        assert row["token"] == words[at]
+        assert row["before"].split() == words[max(0, at - 12) : at]
+        assert row["after"].split() == words[at + 1 : at + 13]
+    assert max(row["token_pos"] for row in rows) > 20
 
 
 def test_saved_features_load_unchanged(tmp_path: Path) -> None:
@@ -171,7 +259,8 @@ def test_saved_features_load_unchanged(tmp_path: Path) -> None:
         assert before.dtype == after.dtype == np.float32
     assert np.array_equal(loaded.n_tokens, pooled.n_tokens)
     assert torch.equal(loaded.resid_mean, pooled.resid_mean)
-    assert loaded.top.equals(pooled.top)
+    assert loaded.top.schema.equals(pooled.top.schema)
+    assert loaded.top.to_pylist() == pooled.top.to_pylist()
 
 
 def test_token_acts_are_those_of_each_word() -> None:

@@ -78,7 +78,7 @@ class AffineSae:
     d_in: int = D_IN
     d_sae: int = 2 * D_IN
 
-    def encode(self, resid: Tensor, /, feature_idx: Tensor | None = None) -> Tensor:
+    def encode(self, resid: Tensor, /, feature_idx: Tensor | slice | None = None) -> Tensor:
         acts = torch.relu(torch.cat([resid - self.centre, self.centre - resid], dim=1))
         return acts if feature_idx is None else acts[:, feature_idx]
 

@@ -16,6 +16,7 @@ from emosae.report.figures import NARROW, WIDE, drawing_style
 from emosae.report.figures.plots import draw_histograms, draw_layers, draw_scatter
 from emosae.report.figures.strips import draw_strips
 from emosae.report.ranking_content import list_warnings, say_findings, tabulate_layers, tabulate_verdicts
+from emosae.report.ranking_controls import flag_confounds, tabulate_baselines, tabulate_confounds
 from emosae.report.ranking_data import name_hooks
 from emosae.report.ranking_page import RankingData, write_ranking_page
 from emosae.report.ranking_pictures import (
@@ -26,7 +27,15 @@ from emosae.report.ranking_pictures import (
     make_scatter,
     make_strips,
 )
-from emosae.selectivity import compare_baselines, measure_baselines, rank_features, score_baselines, sweep_layers
+from emosae.selectivity import (
+    compare_baselines,
+    measure_baselines,
+    rank_features,
+    score_baselines,
+    score_random_features,
+    score_random_model,
+    sweep_layers,
+)
 from emosae.store import Stage
 
 HOSTILE = '</script><img src=x onerror="alert(2)">{{ 7*7 }}\u202e evil \x00 "\' $\\frac{1}{0}$'
@@ -41,8 +50,18 @@ def make_data(*, strength: float = 4.0, n_topics: int = 24, sae: str = "planted"
         plant_features(stories, rng, sae=f"{sae}{at}", hook_name=hook, strength=strength, resid_noise=resid_noise)
         for at, hook in enumerate(HOOKS)
     ]
-    ranking = rank_features(tables, stories, rng=rng, permutations=31, top=3)
-    scores = score_baselines(tables, stories)
+    firings = [
+        {"sae": f"{sae}0", "feature_idx": at, "position_corr": 0.1, "top_token": f" the{at}", "top_token_share": 0.6}
+        for at in range(3)
+    ]
+    ranking = rank_features(
+        tables, stories, rng=rng, permutations=31, top=3, masked=tables, firings=pa.Table.from_pylist(firings)
+    )
+    scores = [
+        *score_baselines(tables, stories),
+        score_random_features(tables, stories, ranking.summary, rng),
+        *score_random_model(tables, stories),
+    ]
     return RankingData(
         model=model,
         synthetic=False,
@@ -51,6 +70,7 @@ def make_data(*, strength: float = 4.0, n_topics: int = 24, sae: str = "planted"
         baselines=measure_baselines(tables, stories, scores),
         comparisons=compare_baselines(tables, stories, ranking.summary, scores),
         layers=sweep_layers(tables, {t.hook_name: t.resid_mean for t in tables}, stories, ranking.candidates),
+        masked_share=0.234,
     )
 
 
@@ -139,31 +159,100 @@ def test_names_never_become_markup_and_nothing_is_fetched(data: RankingData, tmp
     assert re.search(r"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-[\w+/=]+'", text)
 
 
+HEADS = {
+    "words": "bag_of_words",
+    "mean vector": "difference_of_means",
+    "linear probe": "linear_probe",
+    "8 features": "sparse_probe",
+    "one dimension": "best_dimension",
+    "one PC": "pca",
+    "random features": "random_features",
+    "random model": "random_model",
+    "its vector": "random_model_vector",
+}
+
+
 def test_there_is_a_line_per_emotion_with_a_verdict_on_every_baseline(data: RankingData, tmp_path: Path) -> None:
-    table = tabulate_verdicts(data)
-    assert [row.name for row in table.rows] == list(EMOTIONS)
+    table = tabulate_baselines(data)
+    assert table is not None
+    assert set(table.numbers) == set(HEADS)
+    counts, *lines = table.rows
+    assert [row.name for row in lines] == list(EMOTIONS)
     compared = {(row["emotion"], row["baseline"]): row for row in data.comparisons.to_pylist()}
-    heads = {"beats words alone?": "bag_of_words", "beats difference-of-means vector?": "difference_of_means"}
-    for row in table.rows:
-        cells = dict(zip(table.numbers, row.cells, strict=True))
-        for head, baseline in heads.items():
-            truth = compared[row.name, baseline]
-            assert cells[head].value == truth["difference"]
-            assert cells[head].text.startswith(truth["outcome"])
-            assert f"{abs(truth['difference_hi']):.3f}]" in cells[head].text
-            assert cells[head].tone == {"beats": "good", "loses": "bad", "ties": ""}[truth["outcome"]]
-    shown = {text.strip() for text in Tags(write(tmp_path, data)).texts}
-    assert {cell.text for row in table.rows for cell in row.cells} <= shown
+    for row in lines:
+        for head, cell in zip(table.numbers, row.cells, strict=True):
+            truth = compared[row.name, HEADS[head]]
+            assert cell.value == truth["difference"]
+            assert cell.text.split()[0] == truth["outcome"]
+            assert f"{abs(truth['difference_hi']):.3f}]" in cell.title
+            assert cell.tone == {"beats": "good", "loses": "bad", "ties": ""}[truth["outcome"]]
+    for head, cell in zip(table.numbers, counts.cells, strict=True):
+        told = [row["outcome"] for row in data.comparisons.to_pylist() if row["baseline"] == HEADS[head]]
+        assert cell.text == f"{told.count('beats')} / {told.count('ties')} / {told.count('loses')}"
+    tags = Tags(write(tmp_path, data))
+    assert {cell.text for row in table.rows for cell in row.cells} <= {text.strip() for text in tags.texts}
+    titles = {value for name, value in tags.attributes if name == "title"}
+    assert {cell.title for row in lines for cell in row.cells} <= titles
 
 
 def test_verdicts_that_matter_stand_out(data: RankingData) -> None:
     rows = [row for row in data.comparisons.to_pylist() if row["baseline"] == "bag_of_words"]
     outcomes = ["beats", "loses", "ties", None, "ties", "ties"]
     judged = [row | {"outcome": outcome} for row, outcome in zip(rows, outcomes, strict=True)]
-    table = tabulate_verdicts(replace(data, comparisons=pa.Table.from_pylist(judged, schema=data.comparisons.schema)))
-    cells = [row.cells[table.numbers.index("beats words alone?")] for row in table.rows]
+    table = tabulate_baselines(replace(data, comparisons=pa.Table.from_pylist(judged, schema=data.comparisons.schema)))
+    assert table is not None
+    cells = [row.cells[0] for row in table.rows[1:]]
     assert [cell.tone for cell in cells] == ["good", "bad", "", "", "", ""]
     assert [cell.text.split()[0] for cell in cells[:3]] == ["beats", "loses", "ties"]
+    assert table.rows[0].cells[0].text == "1 / 3 / 1"
+
+
+def test_the_confound_sheet_is_that_of_each_emotions_best_feature(data: RankingData, tmp_path: Path) -> None:
+    table = tabulate_confounds(data)
+    assert table is not None
+    held = {(row["emotion"], row["sae"], row["feature_idx"]): row for row in data.ranking.candidates.to_pylist()}
+    for line, best in zip(table.rows, data.ranking.summary.to_pylist(), strict=True):
+        row = held[best["emotion"], best["sae"], best["feature_idx"]]
+        cells = dict(zip(table.numbers, line.cells, strict=True))
+        assert cells["words masked"].value == row["lexical_drop"] == 0.0
+        assert cells["same valence"].value == row["auroc_same_valence"]
+        assert cells["length"].value == row["length_corr"]
+        assert cells["same person"].text == "–"
+        has_token = row["top_token"] is not None
+        assert line.texts[2] == (f"“{row['top_token'].strip()}”" if has_token else "–")
+        assert ("one token" in line.texts[1]) == has_token
+    text = write(tmp_path, data)
+    assert "Masking took 23% of the words of the confirm stories." in text
+    assert any("Flag “one token”" in warning for warning in list_warnings(data))
+
+
+def test_flags_are_raised_by_what_is_worrying_and_by_nothing_that_is_not_shown() -> None:
+    fine = {
+        "auroc_confirm": 0.9,
+        "auroc_confirm_lo": 0.8,
+        "lexical_drop": 0.1,
+        "lexical_drop_lo": 0.05,
+        "auroc_same_valence": 0.85,
+        "auroc_same_perspective": 0.9,
+        "length_corr": -0.2,
+        "position_corr": 0.2,
+        "top_token_share": 0.3,
+    }
+    assert flag_confounds(fine) == []
+    assert flag_confounds({}) == []
+    worse = {
+        "words": {"lexical_drop": 0.3},
+        "valence": {"auroc_same_valence": 0.6},
+        "perspective": {"auroc_same_perspective": 0.65},
+        "length": {"length_corr": -0.4},
+        "position": {"position_corr": -0.7},
+        "one token": {"top_token_share": 0.51},
+    }
+    for name, change in worse.items():
+        assert flag_confounds(fine | change) == [name]
+    assert flag_confounds(fine | {"lexical_drop": 0.3, "lexical_drop_lo": -0.1}) == []
+    assert flag_confounds(fine | {"auroc_same_valence": 0.5, "auroc_confirm_lo": 0.45}) == []
+    assert flag_confounds({"auroc_confirm": 0.9, "lexical_drop": 0.3}) == ["words"]
 
 
 def test_findings_count_what_the_tables_say(data: RankingData) -> None:
@@ -172,10 +261,8 @@ def test_findings_count_what_the_tables_say(data: RankingData) -> None:
     assert len(beaten) >= 4
     assert said[0].startswith(f"For {len(beaten)} of 6 emotions one feature beats the hardest rival emotion")
     outcomes = [row["outcome"] for row in data.comparisons.to_pylist() if row["baseline"] == "bag_of_words"]
-    clauses = {"beats": "beats it", "ties": "ties with it", "loses": "loses to it"}
-    assert "“words alone”" in said[1]
-    for outcome, clause in clauses.items():
-        assert (f"{clause} for {outcomes.count(outcome)}" in said[1]) == (outcome in outcomes)
+    counts = " / ".join(str(outcomes.count(word)) for word in ("beats", "ties", "loses"))
+    assert f"words alone {counts}" in said[1]
     assert any("Words alone tell" in warning for warning in list_warnings(data))
 
 
@@ -192,7 +279,7 @@ def test_figures_hold_the_numbers_of_the_tables(data: RankingData) -> None:
         np.testing.assert_allclose((heat.shades[at] + 1) / 2, values, atol=1e-6)
         assert (at, heat.columns.index(row["rival"])) in heat.outlined
     assert [strip.title for strip in strips.strips] == list(EMOTIONS)
-    assert [len(strip.marks) for strip in strips.strips] == [6] * 6
+    assert [len(strip.marks) for strip in strips.strips] == [6] * 6, "four features, words, and the vector"
     for strip, row in zip(strips.strips, data.ranking.summary.to_pylist(), strict=True):
         first = strip.marks[0][1]
         assert (first.value, first.lo) == (row["auroc_confirm"], row["auroc_confirm_lo"])

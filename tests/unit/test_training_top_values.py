@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emosae.training.top_values import keep_largest, kth_largest, mask_top, top_overall, top_per_row
+from emosae.encoders import top_per_row
+from emosae.training.top_values import keep_largest, kth_largest, mask_top, top_overall
 from emosae.training.world import World
 
 

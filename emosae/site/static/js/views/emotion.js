@@ -10,7 +10,11 @@ emosae.views.emotion = (() => {
   const { emotionName, featureName, glyph, verdict } = emosae.marks;
   const { aurocColumn, figures, nothing, rivalColumn, table, verdictColumn } = emosae.tables;
   const STORIES = 4;
-  const BASELINES = { bag_of_words: "Words alone", difference_of_means: "Difference of means" };
+  const BASELINES = {
+    bag_of_words: "Words alone", difference_of_means: "Difference of means", linear_probe: "Linear probe",
+    sparse_probe: "Probe on 8 features", best_dimension: "Best dimension", pca: "Best component",
+    random_features: "Random features", random_model: "Random model", random_model_vector: "Random model\u2019s vector",
+  };
 
   async function emotion(atlas, [name]) {
     const found = atlas.emotion(name);

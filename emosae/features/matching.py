@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, csr_array
 
-from emosae.features import StoryFeatures
+from emosae.features.records import StoryFeatures
 from emosae.sae import Dictionary
 
 _TILE = 2048
@@ -58,6 +58,7 @@ def match_features(
     *,
     rng: np.random.Generator,
     block: Int[np.ndarray, " story"] | None = None,
+    rows: Int[np.ndarray, " kept"] | None = None,
     alpha: float = 0.01,
     min_fires: int = 10,
     n_shuffles: int = 2,
@@ -76,7 +77,8 @@ def match_features(
         dict_a: The SAE itself.
         dict_b: The other itself.
         rng: Draws the shuffles.
-        block: Emotion of each story, counted from 0; all stories are one block without it.
+        block: Emotion of each story, by number; all stories are one block without it.
+        rows: The stories over which activations are compared; all without it.
         alpha: Share of shuffled nearest neighbours that may reach the threshold.
         min_fires: Stories in which a feature must fire to be matched by activation; under it correlations are chance.
         n_shuffles: Shuffles from which the threshold is taken.
@@ -84,8 +86,9 @@ def match_features(
     if a.story_ids != b.story_ids:
         raise ValueError(f"{a.sae} and {b.sae} were pooled on different stories")
     block = np.zeros(len(a.story_ids), dtype=np.int64) if block is None else block
-    shuffles = [_shuffle_rows(block, rng) for _ in range(n_shuffles)]
-    acts = (_standardise_acts(a, min_fires), _standardise_acts(b, min_fires))
+    rows = np.arange(len(block)) if rows is None else rows
+    shuffles = [_shuffle_rows(block[rows], rng) for _ in range(n_shuffles)]
+    acts = (_standardise_acts(a.mean[rows], min_fires), _standardise_acts(b.mean[rows], min_fires))
     by_acts = _match_columns(*acts, shuffles, alpha)
     decoders, by_decoder = None, None
     if a.hook_name == b.hook_name and dict_a.d_in == dict_b.d_in:
@@ -171,9 +174,9 @@ def _tiles(length: int) -> Iterator[slice]:
     return (slice(start, min(start + _TILE, length)) for start in range(0, length, _TILE))
 
 
-def _standardise_acts(table: StoryFeatures, min_fires: int) -> Float[np.ndarray, "story d_sae"]:
+def _standardise_acts(acts: csr_array, min_fires: int) -> Float[np.ndarray, "story d_sae"]:
     """Centred mean activations as columns of unit length; zeros where a feature fires too rarely or does not vary."""
-    columns = csc_array(table.mean, dtype=np.float32)
+    columns = csc_array(acts, dtype=np.float32)
     fires = np.diff(columns.indptr)
     dense = columns.toarray()
     dense -= dense.mean(axis=0, dtype=np.float64).astype(np.float32)
