@@ -1,7 +1,6 @@
 """Reading and editing the residual stream of a decoder by its published hook names.
 
-`blocks.{l}.hook_resid_pre` is what block l receives, `blocks.{l}.hook_resid_post` what it hands on. Padding stands on
-the right of a batch, where a causal model never looks, so that a text reads the same alone and beside others.
+`blocks.{l}.hook_resid_pre` is what block l receives, `blocks.{l}.hook_resid_post` what it hands on.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,75 +17,31 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from emosae.axes import BatchResid, PositionMask
+from emosae.axes import BatchResid
 from emosae.errors import UserError
+from emosae.prompts import PaddedBatch, Prompt, TokenMarks, pack_by_length, pad_right
 
-EditFn = Callable[[BatchResid, PositionMask, PositionMask], BatchResid]
-"""(resid, is_generated, is_real) -> resid. It sees any part of a text, so it must treat each position by itself."""
+__all__ = [
+    "NO_EDITS",
+    "EditFn",
+    "Hookable",
+    "PaddedBatch",
+    "Prompt",
+    "ResidHooks",
+    "TokenMarks",
+    "as_prompts",
+    "at_least_float32",
+    "neighbour_hooks",
+    "pack_by_length",
+    "pad_right",
+    "sort_hooks",
+]
+
+EditFn = Callable[[BatchResid, TokenMarks], BatchResid]
+"""(resid, marks) -> resid. It sees any part of a text, so it must treat each position by itself."""
 
 NO_EDITS: Mapping[str, EditFn] = MappingProxyType({})
 _HOOK_NAME = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Ids for a model to read or to go on from.
-
-    Attributes:
-        ids: Token ids, special ones included.
-        generated: For each id whether an earlier turn of the model wrote it; None if it wrote none of them.
-    """
-
-    ids: tuple[int, ...]
-    generated: tuple[bool, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.generated is not None and len(self.generated) != len(self.ids):
-            raise ValueError(f"a prompt of {len(self.ids)} ids has {len(self.generated)} flags")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def flags(self) -> tuple[bool, ...]:
-        """`generated`, spelled out."""
-        return (False,) * len(self.ids) if self.generated is None else self.generated
-
-    def then(self, generated_ids: Sequence[int], given_ids: Sequence[int]) -> Prompt:
-        """The prompt of the next turn: this one, what the model wrote, and what it was given in reply."""
-        flags = (*self.flags, *([True] * len(generated_ids)), *([False] * len(given_ids)))
-        return Prompt((*self.ids, *generated_ids, *given_ids), flags)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PaddedBatch:
-    """Texts side by side, filled up on the right with their own last id."""
-
-    ids: Int[Tensor, "batch pos"]
-    is_generated: PositionMask
-    is_real: PositionMask
-    lengths: Int[Tensor, " batch"]
-
-
-def pad_right(prompts: Sequence[Prompt], device: str) -> PaddedBatch:
-    """Texts as one batch."""
-    width = max(map(len, prompts))
-    ids = [[*prompt.ids, *[prompt.ids[-1]] * (width - len(prompt))] for prompt in prompts]
-    flags = [[*prompt.flags, *[False] * (width - len(prompt))] for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    is_real = torch.arange(width) < lengths[:, None]
-    parts = (torch.tensor(ids), torch.tensor(flags), is_real, lengths)
-    return PaddedBatch(*(part.to(device) for part in parts))
-
-
-def pack_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices in batches of like length, each of at most `batch_tokens` with its padding, or of one text."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not batches or (len(batches[-1]) + 1) * lengths[index] > batch_tokens:
-            batches.append([])
-        batches[-1].append(index)
-    return batches
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -160,17 +115,18 @@ class ResidHooks:
         self._places = {name: _resolve(lm, name) for name in (*reads, *edits)}
         self._last = max(self._places, key=self._places.__getitem__) if reads_only and self._places else None
         self._fired: set[str] = set()
-        self._marks: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+        self._marks: TokenMarks | None = None
         self._handles: list[Any] = []
         self.takes_positions = "position_ids" in inspect.signature(lm.model.forward).parameters
 
     def __enter__(self) -> ResidHooks:
         for name, (layer, site) in self._places.items():
-            block, hook = self._lm.blocks[layer], self._hook(name)
+            block = self._lm.blocks[layer]
             if site == 0:
-                self._handles.append(block.register_forward_pre_hook(_as_pre_hook(hook), with_kwargs=True))
+                pre_hook = partial(self._before_block, name)
+                self._handles.append(block.register_forward_pre_hook(pre_hook, with_kwargs=True))
             else:
-                self._handles.append(block.register_forward_hook(_as_post_hook(hook)))
+                self._handles.append(block.register_forward_hook(partial(self._after_block, name)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -178,37 +134,35 @@ class ResidHooks:
             handle.remove()
         self._handles.clear()
 
-    def _hook(self, name: str) -> Callable[[Tensor], Tensor]:
-        edit, is_read = self._edits.get(name), name in self._reads
+    def _before_block(self, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (self._pass(name, args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": self._pass(name, kwargs["hidden_states"])}
 
-        def hook(resid: Tensor) -> Tensor:
-            self._fired.add(name)
-            if edit is not None:
-                resid = edit(resid, *self._marks).to(resid.dtype)
-            if is_read:
-                self.resid[name] = resid
-            if name == self._last:
-                raise _DeepestReached
-            return resid
+    def _after_block(self, name: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return (self._pass(name, output[0]), *output[1:]) if isinstance(output, tuple) else self._pass(name, output)
 
-        return hook
+    def _pass(self, name: str, resid: Tensor) -> Tensor:
+        """Edit and read what passes a hook; what goes on from there."""
+        self._fired.add(name)
+        if name in self._edits:
+            assert self._marks is not None
+            resid = self._edits[name](resid, self._marks).to(resid.dtype)
+        if name in self._reads:
+            self.resid[name] = resid
+        if name == self._last:
+            raise _DeepestReached
+        return resid
 
-    def forward(
-        self,
-        ids: Int[Tensor, "batch pos"],
-        is_generated: PositionMask,
-        is_real: PositionMask,
-        position_ids: Int[Tensor, "batch pos"],
-        **kwargs: Any,
-    ) -> Any:
+    def forward(self, ids: Int[Tensor, "batch pos"], marks: TokenMarks, **kwargs: Any) -> Any:
         """Hugging Face's output of one forward pass; None if it ended at the deepest hook.
 
         Refused: a hook that did not fire, whose reads would be missing and whose edits would be silently left out.
         """
         self._fired.clear()
-        self._marks = (is_generated, is_real)
+        self._marks = marks
         if self.takes_positions:
-            kwargs["position_ids"] = position_ids
+            kwargs["position_ids"] = marks.position
         output = None
         with suppress(_DeepestReached):
             output = self._lm.model(input_ids=ids, **kwargs)
@@ -219,25 +173,7 @@ class ResidHooks:
 
     def read(self, batch: PaddedBatch, **kwargs: Any) -> Any:
         """One forward pass over whole texts."""
-        width = batch.ids.shape[1]
-        position_ids = torch.arange(width, device=batch.ids.device).expand_as(batch.ids)
-        return self.forward(batch.ids, batch.is_generated, batch.is_real, position_ids, use_cache=False, **kwargs)
-
-
-def _as_pre_hook(hook: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Any, Any]]:
-    def pre_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if args:
-            return (hook(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": hook(kwargs["hidden_states"])}
-
-    return pre_hook
-
-
-def _as_post_hook(hook: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    def post_hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return (hook(output[0]), *output[1:]) if isinstance(output, tuple) else hook(output)
-
-    return post_hook
+        return self.forward(batch.ids, batch.marks, use_cache=False, **kwargs)
 
 
 def _resolve(lm: Hookable, hook_name: str) -> tuple[int, int]:

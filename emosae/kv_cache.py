@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
-from emosae.hooks import Prompt, ResidHooks, pack_by_length, pad_right
+from emosae.hooks import ResidHooks
 from emosae.lm import LanguageModel
+from emosae.prompts import Prompt, TokenMarks, pack_by_length, pad_right
 from emosae.turn_memory import KeptRow, Tails, TurnMemory, encode_prompt
 
 PREFILL_TOKENS = {"cpu": 2048}  # a forward pass over this many tokens stays in a core's cache
@@ -150,6 +151,8 @@ class CachedRows:
         self._prompts = list(prompts)
         self._width = max(map(len, prompts))
         self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=lm.device)
+        self._turns = torch.tensor([prompt.next_turn for prompt in prompts], device=lm.device)
+        self._labels = torch.tensor([prompt.label for prompt in prompts], device=lm.device)
         columns = torch.arange(self._width + room, device=lm.device)
         self._mask = columns >= self._width - self._lengths[:, None]
         self._layers = [BufferLayer(window, self._width) for window in windows]
@@ -177,8 +180,7 @@ class CachedRows:
     def _read_chunk(self, prompts: list[Prompt], kept: list[KeptRow | None]) -> list[tuple[Tensor, Tails]]:
         """Read what is new in some prompts; for each the logits behind it, and its keys and values."""
         n_past = [past.n_tokens if past else 0 for past in kept]
-        new = [Prompt(prompt.ids[n:], prompt.flags[n:]) for prompt, n in zip(prompts, n_past, strict=True)]
-        batch = pad_right(new, self._lm.device)
+        batch = pad_right(prompts, self._lm.device, n_past)
         past_width, new_width = max(n_past), batch.ids.shape[1]
         layers = [BufferLayer(window, past_width) for window in self._windows]
         for row, past in enumerate(kept):
@@ -189,9 +191,7 @@ class CachedRows:
         with self._hooks:
             output = self._hooks.forward(
                 batch.ids,
-                batch.is_generated,
-                batch.is_real,
-                starts + columns[:new_width],
+                batch.marks,
                 attention_mask=columns >= past_width - starts if past_width else None,
                 past_key_values=Cache(layers=list(layers)),
                 use_cache=True,
@@ -205,15 +205,14 @@ class CachedRows:
 
     def step(self, tokens: Int[Tensor, " row"]) -> Float[Tensor, "row d_vocab"]:
         """Write one token in each row; logits of the one after it."""
-        marks = torch.ones(len(tokens), 1, dtype=torch.bool, device=tokens.device)
-        position_ids = (self._lengths + self._n_steps)[:, None]
+        yes = torch.ones(len(tokens), 1, dtype=torch.bool, device=tokens.device)
+        positions = (self._lengths + self._n_steps)[:, None]
+        marks = TokenMarks(yes, yes, yes, self._turns[:, None], positions, self._labels)
         self._n_steps += 1
         with self._hooks:
             output = self._hooks.forward(
                 tokens[:, None],
                 marks,
-                marks,
-                position_ids,
                 attention_mask=self._mask[:, : self._width + self._n_steps],
                 past_key_values=self._cache,
                 use_cache=True,
@@ -224,7 +223,8 @@ class CachedRows:
         """Keep these rows, in this order; a row that moves must come from behind the kept ones."""
         for layer in self._layers:
             layer.keep(rows)
-        self._mask, self._lengths = self._mask[rows], self._lengths[rows]
+        self._mask, self._lengths, self._turns = self._mask[rows], self._lengths[rows], self._turns[rows]
+        self._labels = self._labels[rows]
         self._prompts = [self._prompts[row] for row in rows.tolist()]
 
     def copy_row(self, row: int, read: Sequence[int]) -> KeptRow:

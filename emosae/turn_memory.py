@@ -60,5 +60,6 @@ class TurnMemory:
 
 
 def encode_prompt(prompt: Prompt) -> bytes:
-    """Ids and flags, eight bytes for each token, so that a text's beginning is its code's beginning."""
-    return (2 * np.array(prompt.ids, dtype=np.int64) + np.array(prompt.flags, dtype=np.int64)).tobytes()
+    """Ids, flags and label, eight bytes for each token, so that a text's beginning is its code's beginning."""
+    ids, *flags = (np.array(v, dtype=np.int64) for v in (prompt.ids, prompt.flags, prompt.assistant_flags))
+    return ((prompt.label << 40) + 4 * ids + 2 * flags[0] + flags[1]).tobytes()

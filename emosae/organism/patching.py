@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emosae.hooks import EditFn
+from emosae.hooks import EditFn, TokenMarks
 from emosae.lm import LanguageModel, next_logits, read_resid
 from emosae.organism.calibration import CALIBRATION_SEED, open_decision
 from emosae.organism.coding_grammar import SHORTCUT, draw_task, draw_thought
@@ -56,7 +56,7 @@ def _pairs(lm: LanguageModel, count: int) -> Iterator[_Pair]:
 
 
 def _copy_positions(source: Tensor, where: slice) -> EditFn:
-    def edit(resid: Tensor, is_generated: Tensor, is_real: Tensor) -> Tensor:
+    def edit(resid: Tensor, marks: TokenMarks) -> Tensor:
         patched = resid.clone()
         patched[:, where] = source[where]
         return patched

@@ -93,17 +93,22 @@ def find_dials(inputs: Inputs) -> Dials:
 
 def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, float]) -> list[Dial]:
     """Candidates of one emotion, and pairs of them, by how much likelier they make its tune stories."""
-    tune = [story for story in inputs.stories if story.split == "tune"]
-    own = [inputs.lm.document(story.text) for story in tune if story.emotion == dials[0].emotion]
-    others = [inputs.lm.document(story.text) for story in tune if story.emotion != dials[0].emotion]
+    own, others = tune_documents(inputs, dials[0].emotion)
     if not own or not others:
         return list(dials)
     dials = with_pairs(dials)
     sets = [_as_feature_set(inputs, dial, norms) for dial in dials]
-    spread = others[:: max(1, len(others) // OTHER_STORIES)]
-    gains = measure_text_gains(inputs.lm, sets, own[:OTHER_STORIES], spread, inputs.cfg.scenarios.dose)
+    gains = measure_text_gains(inputs.lm, sets, own, others, inputs.cfg.scenarios.dose)
     measured = [replace(dial, text_gain=gain) for dial, gain in zip(dials, gains, strict=True)]
     return sorted(measured, key=lambda dial: -dial.text_gain)
+
+
+def tune_documents(inputs: Inputs, emotion: str) -> tuple[list[list[int]], list[list[int]]]:
+    """Tune stories of an emotion, and some of all others, neutral ones among them; either may be empty."""
+    tune = [story for story in inputs.stories if story.split == "tune"]
+    own = [inputs.lm.document(story.text) for story in tune if story.emotion == emotion]
+    others = [inputs.lm.document(story.text) for story in tune if story.emotion != emotion]
+    return own[:OTHER_STORIES], others[:: max(1, len(others) // OTHER_STORIES)]
 
 
 def _unit_texts(inputs: Inputs) -> list[list[int]]:
@@ -113,7 +118,7 @@ def _unit_texts(inputs: Inputs) -> list[list[int]]:
 
 
 def _format_prompts(inputs: Inputs) -> list[list[int]]:
-    tasks = inputs.tasks(impossible=True)[:FORMAT_TASKS]
+    tasks = (inputs.tune_tasks or inputs.tasks(impossible=True))[:FORMAT_TASKS]
     words = inputs.code_format
     return [inputs.lm.chat([{"role": "user", "content": words.first_message(task)}]) for task in tasks]
 
@@ -179,6 +184,9 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
         vectors=_mean_vectors(inputs, dials),
         directions=_random_directions(inputs, dials, rng),
         other_doses=section.other_doses,
+        composure_doses=section.composure_doses,
+        composure_episodes=section.composure_episodes,
+        way_out=section.way_out,
     )
     causal = [arm for arm in arms if arm.role in ("none", "target", "opponent") and arm.primary]
     words = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})

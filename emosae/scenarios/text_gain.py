@@ -40,15 +40,15 @@ def measure_text_gains(
         dose: Added norm over the mean residual norm; the features are floored at every token.
     """
     texts = [Prompt(tuple(ids), (True,) * len(ids)) for ids in (*own, *others)]
-    plain = _log_likelihoods(lm, texts, NO_EDITS)
+    plain = log_likelihoods(lm, texts, NO_EDITS)
     gains = []
     for features in sets:
-        change = _log_likelihoods(lm, texts, edit_fns((features.up(dose),))) - plain
+        change = log_likelihoods(lm, texts, edit_fns((features.up(dose),))) - plain
         gains.append(float(change[: len(own)].mean() - change[len(own) :].mean()))
     return gains
 
 
-def _log_likelihoods(
+def log_likelihoods(
     lm: LanguageModel, texts: Sequence[Prompt], edits: Mapping[str, EditFn]
 ) -> Float[np.ndarray, " text"]:
     """Mean log probability of each text's tokens after the first."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from emosae import kv_cache
 from emosae.errors import UserError
 from emosae.generation import Generation, TurnMemory, generate
-from emosae.hooks import NO_EDITS, EditFn
+from emosae.hooks import NO_EDITS, EditFn, TokenMarks
 from emosae.interventions import Clamp, Floor, Intervention, Steer, edit_fns
 from emosae.kv_cache import find_windows
 from emosae.lm import LanguageModel, Prompt, next_logits, open_lm
@@ -216,7 +216,7 @@ def test_a_memory_knows_flags_from_ids_and_belongs_to_one_set_of_edits(qwen: Lan
 
 def test_an_empty_intervention_changes_no_bit(lm: LanguageModel) -> None:
     empty = edit_fns([Intervention(HOOKS[0], planted_sae(D_IN, 8), ())])
-    identity: dict[str, EditFn] = {HOOKS[0]: lambda resid, is_generated, is_real: resid}
+    identity: dict[str, EditFn] = {HOOKS[0]: lambda resid, marks: resid}
     plain = next_logits(lm, prompts())
     assert torch.equal(next_logits(lm, prompts(), edits=empty), plain)
     assert torch.equal(next_logits(lm, prompts(), edits=identity), plain)
@@ -226,8 +226,8 @@ def test_an_empty_intervention_changes_no_bit(lm: LanguageModel) -> None:
 def test_edits_are_told_what_was_generated(qwen: LanguageModel) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def look(resid: Tensor, is_generated: Tensor, is_real: Tensor) -> Tensor:
-        seen.append((is_generated, is_real))
+    def look(resid: Tensor, marks: TokenMarks) -> Tensor:
+        seen.append((marks.is_generated, marks.is_real))
         return resid
 
     texts = [Prompt((5, 6, 7)), Prompt((5,)).then([6, 7], [8])]

@@ -11,7 +11,7 @@ from tiny_models import CONTEXT, D_IN, FAMILIES, N_LAYERS, save_tiny_model, tiny
 from torch import Tensor
 
 from emosae.errors import UserError
-from emosae.hooks import ResidHooks, pack_by_length, pad_right
+from emosae.hooks import ResidHooks, TokenMarks, pack_by_length, pad_right
 from emosae.lm import LanguageModel, Prompt, next_logits, open_lm, read_logits, read_resid
 
 pytestmark = pytest.mark.integration
@@ -41,7 +41,7 @@ def documents(lm: LanguageModel) -> list[list[int]]:
     return [lm.document(text) for text in TEXTS]
 
 
-def double(resid: Tensor, is_generated: Tensor, is_real: Tensor) -> Tensor:
+def double(resid: Tensor, marks: TokenMarks) -> Tensor:
     return resid * 2
 
 
@@ -86,8 +86,9 @@ def test_left_padding_reads_the_same(lm: LanguageModel) -> None:
     is_real = torch.arange(width) >= width - torch.tensor([[len(document)] for document in documents(lm)])
     hooks = ResidHooks(lm, [hook])
     with torch.no_grad(), hooks:
-        positions = (is_real.cumsum(1) - 1).clamp(min=0)
-        hooks.forward(ids, ~is_real & False, is_real, positions, attention_mask=is_real.long())
+        positions, no = (is_real.cumsum(1) - 1).clamp(min=0), ~is_real & False
+        marks = TokenMarks(is_real, no, no, 0 * positions, positions)
+        hooks.forward(ids, marks, attention_mask=is_real.long())
     for index, document in enumerate(documents(lm)):
         left = hooks.resid[hook][index, -len(document) :]
         assert_same(left, right[index][hook])
@@ -133,8 +134,8 @@ def test_edits_come_before_reads_and_reach_every_later_block(lm: LanguageModel) 
 def test_edits_see_what_is_real_and_what_was_generated(lm: LanguageModel) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def look(resid: Tensor, is_generated: Tensor, is_real: Tensor) -> Tensor:
-        seen.append((is_generated, is_real))
+    def look(resid: Tensor, marks: TokenMarks) -> Tensor:
+        seen.append((marks.is_generated, marks.is_real))
         return resid
 
     prompts = [Prompt((5, 6, 7), (False, True, False)), Prompt((5, 6)).then([7, 8], [9])]
@@ -326,7 +327,7 @@ def test_padding_stands_on_the_right() -> None:
     batch = pad_right([Prompt((3, 4)), Prompt((5,), (True,))], "cpu")
     assert batch.ids.tolist() == [[3, 4], [5, 5]]
     assert batch.is_real.tolist() == [[True, True], [True, False]]
-    assert batch.is_generated.tolist() == [[False, False], [True, False]]
+    assert batch.marks.is_generated.tolist() == [[False, False], [True, False]]
 
 
 def test_flags_must_fit_the_ids() -> None:
