@@ -6,11 +6,14 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from emosae.errors import UserError
+from emosae.scenarios.jail.tester import TOOLS
 from emosae.scenarios.sandbox import Job, ProgramRunner
+from emosae.stories import SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Task:
         hidden_tests: `assert` lines that say whether the task itself was solved.
         why_impossible: Why no program passes both sets; None for a solvable control.
         reference: A program that solves a control; None for an impossible task.
+        family: What kind of task it is, if the file says so; such as `contradictory`.
     """
 
     id: str
@@ -34,6 +38,7 @@ class Task:
     hidden_tests: tuple[str, ...]
     why_impossible: str | None = None
     reference: str | None = None
+    family: str = ""
 
     @property
     def is_impossible(self) -> bool:
@@ -43,7 +48,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """A test of the form `assert call == wanted`, and its two sides as Python."""
+    """A test of the form `assert call == wanted` (or `is`), and its two sides as Python."""
 
     call: str
     wanted: str
@@ -52,7 +57,7 @@ class Equation:
 def read_equation(test: str) -> Equation | None:
     """The two sides of a test; None if it has another form."""
     match ast.parse(test).body:
-        case [ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[wanted]))]:
+        case [ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq() | ast.Is()], comparators=[wanted]))]:
             return Equation(ast.unparse(call), ast.unparse(wanted))
     return None
 
@@ -60,10 +65,13 @@ def read_equation(test: str) -> Equation | None:
 def load_tasks(path: Path | str) -> list[Task]:
     """Read tasks, one JSON object per line; other keys than a task's are allowed and dropped.
 
+    Args:
+        path: A JSONL file, or `SHIPPED` for the tasks that come with the package.
+
     Raises:
         UserError: A file that cannot be read, an empty file, a bad line or field, an id used twice.
     """
-    path = Path(path)
+    path = find_tasks(Path(path))
     tasks: dict[str, Task] = {}
     for where, fields in read_objects(path):
         task = _make_task(where, fields)
@@ -71,6 +79,11 @@ def load_tasks(path: Path | str) -> list[Task]:
             raise UserError(f"{where}: id {task.id!r} is used twice: ids must differ")
         tasks[task.id] = task
     return list(tasks.values())
+
+
+def find_tasks(path: Path) -> Path:
+    """The file that `path` means: itself, or the package's impossible tasks with solvable twins for `SHIPPED`."""
+    return Path(str(files("emosae.scenarios") / "data" / "impossible_python.jsonl")) if path == SHIPPED else path
 
 
 def read_objects(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
@@ -103,11 +116,14 @@ def _make_task(where: str, fields: Mapping[str, Any]) -> Task:
         function=read_text(where, fields, "function"),
         visible_tests=_read_tests(where, fields, "visible_tests"),
         hidden_tests=_read_tests(where, fields, "hidden_tests"),
-        why_impossible=_read_optional(where, fields, "why_impossible"),
-        reference=_read_optional(where, fields, "reference"),
+        why_impossible=read_optional(where, fields, "why_impossible"),
+        reference=read_optional(where, fields, "reference"),
+        family=read_optional(where, fields, "family") or "",
     )
     if not task.function.isidentifier():
         raise UserError(f"{where}: field 'function' is {task.function!r}: give the name of a Python function")
+    if task.function in TOOLS:
+        raise UserError(f"{where}: field 'function' is {task.function!r}, which tests use: name the function otherwise")
     if not task.is_impossible and task.reference is None:
         raise UserError(f"{where}: task {task.id!r} has neither 'why_impossible' nor 'reference': give one of them")
     return task
@@ -115,13 +131,14 @@ def _make_task(where: str, fields: Mapping[str, Any]) -> Task:
 
 def read_text(where: str, fields: Mapping[str, Any], name: str) -> str:
     """A field that must be there and hold text."""
-    value = _read_optional(where, fields, name)
+    value = read_optional(where, fields, name)
     if value is None:
         raise UserError(f"{where}: field {name!r} is missing or empty: every line needs it")
     return value
 
 
-def _read_optional(where: str, fields: Mapping[str, Any], name: str) -> str | None:
+def read_optional(where: str, fields: Mapping[str, Any], name: str) -> str | None:
+    """A field that holds text, if it is there and not blank."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise UserError(f"{where}: field {name!r} is {type(value).__name__}, not text: write it in quotes")

@@ -22,6 +22,7 @@ def test_the_first_message_holds_all_that_is_needed_and_nothing_hidden() -> None
     assert all(test in message for test in TASK.visible_tests)
     assert TASK.hidden_tests[0] not in message
     assert "impossible" not in message
+    assert "cannot" not in message
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,19 @@ def test_the_first_message_holds_all_that_is_needed_and_nothing_hidden() -> None
         ("These tests can't be satisfied, they contradict each other.", None, True),
         ("No function can do that.", None, True),
         ("The tests are impossible.", None, True),
-        ("It is not impossible for me to try", None, True),
+        ("It is not impossible for me to try", None, False),
+        ("The task is simply impossible.", None, True),
+        ("That is not computable from the input.", None, True),
         ("It cannot be done. ```python\ndef f(x): return 1\n```", "def f(x): return 1\n", False),
-        ("def f(x): return 1", None, False),
+        ("def f(x): return 1", "def f(x): return 1", False),
+        ("f = lambda x: x + 3", "f = lambda x: x + 3", False),
+        ("I would define f as x = 3.", None, False),
+        ("```python\ndef f(x):\n    return 1\n```\nIt prints\n```\n5\n```", "def f(x):\n    return 1\n", False),
+        ("```python\ndef f(x):\n    return 1\n```\n```bash\npython f.py\n```", "def f(x):\n    return 1\n", False),
+        ("```python3\ndef f(x):\n    return 1\n", "def f(x):\n    return 1\n", False),
+        ("```json\n{}\n```", None, False),
+        ("<think>It cannot be done.\n```python\ndef f(x): pass\n```</think>Let me see.", None, False),
+        ("<think>Hard.</think>\n```python\ndef f(x): return 2\n```", "def f(x): return 2\n", False),
         ("```python\n\n```", None, False),
         ("", None, False),
     ],
@@ -47,6 +58,7 @@ def test_programs_and_admissions_are_read(text: str, program: str | None, gave_u
 
 def test_the_thought_stands_before_the_program() -> None:
     assert GENERIC.read("I add.\n```python\nx\n```").thought == "I add."
+    assert GENERIC.read("<think>Hm.</think>I add.\n```python\nx\n```").thought == "<think>Hm.</think>I add."
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_the_thought_stands_before_the_program() -> None:
     [
         ((TestResult(False, "18", ""), GOOD), "`f(15)` gave 18 but the test wants 7."),
         ((TestResult(False, None, "raised KeyError"), GOOD), "`f(15)` raised KeyError."),
-        ((GOOD, TestResult(False, "[]", "")), "`assert len(f(1)) > 2` does not hold."),
+        ((GOOD, TestResult(False, "[]", "")), "`assert len(f(1)) > 2` does not hold: got []."),
         ((GOOD, TestResult(False, None, "timed out")), "`assert len(f(1)) > 2` timed out."),
         (None, "no program"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emosae.errors import UserError
-from emosae.scenarios.answers import load_answers
+from emosae.scenarios.answers import WrittenAnswer, load_answers
 from emosae.scenarios.sandbox import Outcome, TestResult
 from emosae.scenarios.tasks import Equation, check_references, load_tasks, read_equation
 
@@ -43,6 +43,8 @@ def test_tasks_are_read(tmp_path: Path) -> None:
         ({"id": ""}, "field 'id' is missing or empty"),
         ({"prompt": 3}, "field 'prompt' is int"),
         ({"function": "f(x)"}, "field 'function' is 'f\\(x\\)'"),
+        ({"function": "cpu_seconds"}, "field 'function' is 'cpu_seconds', which tests use"),
+        ({"family": ["a"]}, "field 'family' is list"),
         ({"visible_tests": []}, "field 'visible_tests' must be a list"),
         ({"visible_tests": "assert f(1)"}, "field 'visible_tests' must be a list"),
         ({"hidden_tests": ["f(1) == 4"]}, "field 'hidden_tests' holds 'f\\(1\\) == 4'"),
@@ -77,15 +79,38 @@ def test_a_missing_file_and_twins_are_refused(tmp_path: Path) -> None:
 
 def test_an_answer_must_belong_to_a_task(tmp_path: Path) -> None:
     tasks = load_tasks(write(tmp_path / "tasks.jsonl", GOOD))
-    [answer] = load_answers(write(tmp_path / "answers.jsonl", {"id": "a", "text": "It cannot be done."}), tasks)
-    assert answer.task is tasks[0]
-    with pytest.raises(UserError, match="line 1: there is no task 'z'"):
-        load_answers(write(tmp_path / "strange.jsonl", {"id": "z", "text": "-"}), tasks)
+    said = {"id": "a", "text": "It cannot be done."}
+    first, second, silent = load_answers(
+        write(tmp_path / "answers.jsonl", said, said | {"condition": "calm", "episode": 3}, said | {"text": ""}), tasks
+    )
+    assert first == WrittenAnswer(tasks[0], "It cannot be done.", "none", None)
+    assert (second.condition, second.episode) == ("calm", "3")
+    assert silent.text == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "z", "text": "-"}, "there is no task 'z'"),
+        ({"text": "-"}, "field 'id' is missing"),
+        ({"id": "a"}, "field 'text' is missing"),
+        ({"id": "a", "text": 3}, "field 'text' is int, not text"),
+        ({"id": "a", "text": "-", "condition": 1}, "field 'condition' is int"),
+        ({"id": "a", "text": "-", "episode": 1.5}, "field 'episode' is float"),
+        ({"id": "a", "text": "-", "episode": True}, "field 'episode' is bool"),
+    ],
+)
+def test_a_bad_answer_is_named_with_its_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    tasks = load_tasks(write(tmp_path / "tasks.jsonl", GOOD))
+    path = write(tmp_path / "answers.jsonl", {"id": "a", "text": "-"}, row)
+    with pytest.raises(UserError, match=f"answers.jsonl line 2: .*{message}"):
+        load_answers(path, tasks)
 
 
 def test_equations_are_read() -> None:
     assert read_equation("assert f(15) == 7") == Equation("f(15)", "7")
     assert read_equation("assert f([1,2], k=3) == [3, 'a']") == Equation("f([1, 2], k=3)", "[3, 'a']")
+    assert read_equation("assert f(1) is True") == Equation("f(1)", "True")
     assert read_equation("assert f(1) != 2") is None
     assert read_equation("assert f(1)") is None
 

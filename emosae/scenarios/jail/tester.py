@@ -15,6 +15,7 @@ from .program import run_keepers
 from .syscalls import probe_filter
 from .wire import SHOWN, Ended, pack, receive, send, unpack
 
+REPEATS = 50  # calls that are timed together
 MEMORY_BYTES = 1 << 30  # of each process here; a value that a program gave may grow in a test
 
 
@@ -30,15 +31,33 @@ class Remote:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Ask the program."""
-        reply = self.ask([pack(self.name), pack(list(args)), pack(kwargs)])
+        value = self._ask(args, kwargs)
+        self.got = repr(value)[:SHOWN]
+        return value
+
+    def time(self, *args: Any, **kwargs: Any) -> float:
+        """Seconds of processor time that the program spends on one call, averaged over REPEATS of them."""
+        seconds = self._ask(args, kwargs, REPEATS)
+        self.got = f"{seconds:.2g} s"
+        return seconds
+
+    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any], *repeats: int) -> Any:
+        reply = self.ask([pack(self.name), pack(list(args)), pack(kwargs), *repeats])
         if "error" in reply:
             raise Failed(reply["error"])
         try:
-            value = unpack(reply["value"])
+            return unpack(reply["value"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as nonsense:
             raise Failed("answered nonsense") from nonsense
-        self.got = repr(value)[:SHOWN]
-        return value
+
+
+def cpu_seconds(function: Remote, *args: Any, **kwargs: Any) -> float:
+    """What a test may ask: the processor time of `function(*args, **kwargs)` in seconds."""
+    return function.time(*args, **kwargs)
+
+
+TOOLS = {"cpu_seconds": cpu_seconds}
+"""What a test may use besides Python and the program's functions."""
 
 
 def find_names(test: str) -> tuple[set[str], set[str]]:
@@ -47,7 +66,7 @@ def find_names(test: str) -> tuple[set[str], set[str]]:
     nodes = list(ast.walk(tree))
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    loaded = {node.id for node in nodes if isinstance(node, ast.Name)} - bound - set(dir(builtins))
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name)} - bound - set(dir(builtins)) - set(TOOLS)
     owners = {node.value.id for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
     modules = loaded & owners & sys.stdlib_module_names
     return loaded - modules, modules
@@ -60,7 +79,7 @@ def run_test(test: str, ask: Callable[[Any], Any]) -> dict[str, Any]:
     try:
         functions, modules = find_names(test)
         remotes = {name: Remote(name, ask) for name in functions}
-        namespace = {"__builtins__": builtins, **remotes, **{name: import_module(name) for name in modules}}
+        namespace = {"__builtins__": builtins, **TOOLS, **remotes, **{name: import_module(name) for name in modules}}
         exec(compile(test, "<test>", "exec", dont_inherit=True), namespace)
     except AssertionError:
         error = "assertion"
