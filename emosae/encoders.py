@@ -121,7 +121,8 @@ def encode_top(
     """What a topk encoder leaves, with no more than `max_elements` numbers of its dense activations at a time.
 
     The columns are computed in blocks, and the k largest of each block are put beside the k largest so far. A block
-    has at least one token, and 128 columns for each of the k where there are as many.
+    has at least one token, and 64 columns or more for each of the k where there are as many. Blocks are equally wide
+    and whole groups of `top_per_row`, which is slow on others.
 
     Args:
         sae_in: Residuals as the product takes them.
@@ -131,7 +132,8 @@ def encode_top(
         factor: What each activation is multiplied by before they compete.
         max_elements: Numbers in a block.
     """
-    width = min(W_enc.shape[1], max(_COLUMNS_PER_PLACE * k, max_elements // _ROWS))
+    n_blocks = math.ceil(W_enc.shape[1] / max(_COLUMNS_PER_PLACE * k, max_elements // _ROWS))
+    width = min(W_enc.shape[1], GROUP * math.ceil(W_enc.shape[1] / (n_blocks * GROUP)))
     n_rows, start, parts = max(1, max_elements // width), 0, []
     for rows in sae_in.split(n_rows):
         largest, columns = rows.new_empty(len(rows), 0), rows.new_empty(len(rows), 0, dtype=torch.long)

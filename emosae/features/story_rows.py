@@ -110,7 +110,7 @@ def _pool_block(projection: Projection, spans: Mapping[int, Span]) -> dict[int, 
 def _find_first(acts: FeatureActs, peak: Float[Tensor, " d_sae"]) -> Float[Tensor, " d_sae"]:
     """The first token at which each feature has its peak.
 
-    Tokens are numbered downwards and the number kept where the peak is: all in floats, a third of the time of `max`.
+    Tokens are numbered downwards and the largest number kept where the peak is: float passes only, no search.
     """
     falling = torch.arange(len(acts), 0, -1, dtype=torch.float32, device=acts.device)
     is_peak = torch.eq(acts, peak, out=torch.empty_like(acts, dtype=torch.float32))

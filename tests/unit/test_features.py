@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from emosae.activations import TokenBatch
 from emosae.axes import FeatureColumns
-from emosae.encoders import SparseActs, encode_top
+from emosae.encoders import Projection, SparseActs, encode_top
 from emosae.errors import UserError
 from emosae.features import StoryFeatures, check_fidelity, pool_features, pooling, token_acts, token_acts_many
 from emosae.features.pooling import share_memory
@@ -201,6 +201,44 @@ def test_no_dense_block_is_larger_than_allowed() -> None:
     assert sum(counting.sizes) == SAE.d_sae * sum(len(story.text.split()) for story in STORIES)
 
 
+@dataclass(frozen=True, eq=False)
+class ProjectingSae(PlantedSae):
+    """Gives its products by themselves, and notes which features it activates for how many rows."""
+
+    asked: list[tuple[int, list[int]]] = field(default_factory=list)
+
+    def project(self, resid: Tensor, /, *, width: int) -> Iterator[Projection]:
+        for start in range(0, self.d_sae, width):
+            columns = slice(start, min(start + width, self.d_sae))
+            yield Projection(
+                columns, (resid - self.b_dec) @ self.W_enc[:, columns] + self.b_enc[columns], self.activate
+            )
+
+    def activate(self, hidden_pre: Tensor, columns: FeatureColumns) -> Tensor:
+        named = range(self.d_sae)[columns] if isinstance(columns, slice) else columns.tolist()
+        self.asked.append((len(hidden_pre), list(named)))
+        return torch.relu(hidden_pre) * (hidden_pre > self.threshold)
+
+
+def test_tokens_are_activated_only_at_features_that_fire_in_their_story() -> None:
+    choosy = replace(SAE, threshold=0.6)
+    sae = ProjectingSae(**vars(choosy))
+    resid = torch.cat([VECTORS[:4], VECTORS[4:6], VECTORS[4:6]])
+    story = torch.tensor([0] * 4 + [1] * 4)
+    batch = TokenBatch(resid, story, torch.arange(4).repeat(2))
+    rows = pool_stories(sae, batch, 8 * 3)
+    fired = [(choosy.encode(part).amax(0) > 0).nonzero()[:, 0].tolist() for part in resid.split(4)]
+    assert 0 < len(fired[0]) < SAE.d_sae
+    assert [rows[index].feature_idx.tolist() for index in (0, 1)] == fired
+    activated = [named for n, named in sae.asked if n == 4]
+    assert [[one for named in activated[index::2] for one in named] for index in (0, 1)] == fired
+    assert [named for n, named in sae.asked if n == 2] == [[0, 1, 2], [3, 4, 5], [6]]
+    plain = pool_stories(choosy, batch, 8 * 3)
+    for index, row in rows.items():
+        for name in ("mean", "peak", "peak_row", "fraction"):
+            assert np.array_equal(getattr(row, name), getattr(plain[index], name))
+
+
 def peak_bytes(work: Callable[[], object]) -> int:
     """Most bytes of tensors, and of the arrays that share their memory, beyond those there were."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
@@ -212,11 +250,11 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("is_competing", [False, True])
 def test_a_wide_dictionary_is_pooled_in_the_memory_it_is_given(is_competing: bool) -> None:
-    wide = planted_sae(5, 2**17, seed=3, threshold=2.5)
+    wide = planted_sae(5, 2**15, seed=3, threshold=2.5)
     sae = TopKSae(**vars(wide), k=2) if is_competing else wide
     resid = VECTORS[torch.arange(120) % 8]
     batch = TokenBatch(resid, torch.arange(3).repeat_interleave(40), torch.arange(40).repeat(3))
-    budget, max_elements = 8 * 2**20, share_memory(8.0, 5, 1)[1]
+    budget, max_elements = 2 * 2**20, share_memory(2.0, 5, 1)[1]
     peak = peak_bytes(lambda: pool_stories(sae, batch, max_elements))
     assert len(resid) * sae.d_sae * 4 > 7 * budget
     assert 2**16 < peak < budget
