@@ -127,19 +127,6 @@ def run(name: str, contenders: Mapping[str, Callable[[], object]], rounds: int =
     return Comparison(name, times, peaks, cpu_times)
 
 
-def rise_mb(work: Callable[[], object]) -> float:
-    """Megabytes of resident memory that `work` takes at the highest above what there is before it, where that is told.
-
-    It runs once unmeasured, so that what stays behind for good is not counted.
-    """
-    work()
-    gc.collect()
-    _forget_peak()
-    before = _read_peak()
-    work()
-    return _read_peak() - before
-
-
 def _forget_peak() -> None:
     """Linux can count the highest resident memory anew; elsewhere it is that of the process so far."""
     clear = Path("/proc/self/clear_refs")
