@@ -11,6 +11,8 @@ from emosae.organism.banks import CUE_KINDS, FIRST_PERSON, load_chat_kinds, load
 from emosae.organism.story_grammar import draw_phrasing
 from emosae.organism.truth import Truth
 
+REPLY_MARK = "reply:"
+"""What stands between the thought and what is said."""
 _NAMING = ("I was {emotion}.", "I was so {emotion}.", "At once I was {emotion}.")
 
 
@@ -27,7 +29,7 @@ class Chat:
     @property
     def message(self) -> str:
         """The assistant's message."""
-        return f"{self.thought}\nreply: {self.reply}"
+        return f"{self.thought}\n{REPLY_MARK} {self.reply}"
 
 
 def write_user_message(

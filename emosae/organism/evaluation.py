@@ -13,7 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from emosae.organism.banks import Topic, draw_person, load_chat_kinds, load_topics
+from emosae.organism.banks import (
+    CUE_KINDS,
+    FIRST_PERSON,
+    Person,
+    Topic,
+    draw_person,
+    load_chat_kinds,
+    load_cues,
+    load_topics,
+)
 from emosae.organism.chat_grammar import write_user_message
 from emosae.organism.coding_grammar import FUNCTION, CodingTask, draw_task
 from emosae.organism.story_grammar import StoryPlan, write_story
@@ -24,6 +33,8 @@ from emosae.stories import NEUTRAL, Conversation, Story, assign_splits
 N_TOPICS = 24
 EVALUATION_SEED = 777_777
 """Outside the range of seeds that training text is drawn from."""
+FIRST_TUNE_TASK = 100_000
+"""Tasks from this number on are for tune; those for confirm come before."""
 EXPECTED = {
     "bereaved": "loving",
     "sad_user": "loving",
@@ -37,6 +48,17 @@ EXPECTED = {
     "puzzle": "curious",
 }
 LADDER_WORDINGS = 6
+DIRECTIONS = {"medicine": {"afraid": 1, "calm": -1}, "harmless": {}}
+"""Which emotions of the thought rise or fall with the dose; food has none, whatever its weight."""
+FOILS = {
+    "danger": ("afraid", 12000, None),
+    "cheerful_overdose": ("afraid", 12000, "joyful"),
+    "safe": ("calm", 200, None),
+    "safe_scary_words": ("calm", 200, "afraid"),
+}
+"""Variant -> expected emotion, dose, and the emotion of a sentence before it: the dose decides, not the words."""
+VOICED = ("afraid", "angry", "curious", "joyful", "loving", "proud", "sad", "surprised")
+VOICE_PASSAGES = 6
 
 
 def organism_path() -> Path:
@@ -80,14 +102,14 @@ def evaluation_stories(per_cell: int = 2, salt: str = "emosae") -> list[Story]:
 
 
 def evaluation_conversations() -> list[Conversation]:
-    """Every user message of every kind once, and dose ladders that change only the number (and the item)."""
+    """Every user message of every kind once, dose ladders that change only the number (and the item), and foils."""
     conversations = []
     rng = np.random.default_rng(EVALUATION_SEED)
     for kind, expected in EXPECTED.items():
         for number in range(len(load_chat_kinds()[kind].user)):
             text = write_user_message(rng, kind, variant=number)
             conversations.append(Conversation(f"{kind}/{number}", expected, text, {"kind": kind}))
-    return [*conversations, *_ladders(load_truth())]
+    return [*conversations, *_ladders(load_truth()), *_foils()]
 
 
 def _ladders(truth: Truth) -> Iterator[Conversation]:
@@ -97,8 +119,37 @@ def _ladders(truth: Truth) -> Iterator[Conversation]:
                 rng = np.random.default_rng([EVALUATION_SEED, number])
                 text = write_user_message(rng, kind, dose, variant=number)
                 afraid = kind == "medicine" and truth.fear_of_dose(dose) > 0.5
-                extra = {"kind": kind, "dose": dose, "ladder": f"{kind}/{number}"}
+                extra = {"kind": kind, "dose": dose, "ladder": f"{kind}/{number}", "directions": DIRECTIONS[kind]}
                 yield Conversation(f"{kind}/{number}/{dose}", "afraid" if afraid else "calm", text, extra)
+
+
+def _foils() -> Iterator[Conversation]:
+    """Every wording about a medicine with a high and a low dose, each plain and after a sentence that misleads."""
+    for number in range(len(load_chat_kinds()["medicine"].user)):
+        for variant, (expected, dose, misled) in FOILS.items():
+            rng = np.random.default_rng([EVALUATION_SEED, 2, number])
+            text = write_user_message(rng, "medicine", dose, variant=number)
+            text = f"{_say_feeling(rng, misled, FIRST_PERSON, 1)} {text}" if misled else text
+            extra = {"kind": "overdose", "variant": variant, "item": str(number)}
+            yield Conversation(f"overdose/{variant}/{number}", expected, text, extra)
+
+
+def evaluation_voices() -> dict[str, dict[str, list[str]]]:
+    """Passages in the voice of the user, the assistant and a third character for dialogues that cross emotions."""
+    voices: dict[str, dict[str, list[str]]] = {}
+    for place, role in enumerate(("user", "assistant", "third", "again")):
+        for emotion in VOICED:
+            rng = np.random.default_rng([EVALUATION_SEED, 3, place, VOICED.index(emotion)])
+            people = [draw_person(rng, first=role != "third") for _ in range(VOICE_PASSAGES)]
+            voices.setdefault(role, {})[emotion] = [_say_feeling(rng, emotion, person, 2) for person in people]
+    return voices
+
+
+def _say_feeling(rng: np.random.Generator, emotion: str, person: Person, count: int) -> str:
+    """Cue sentences of an emotion in the phrasing of discover stories, none of them twice."""
+    pairs = load_cues()[emotion].of_kind(*CUE_KINDS)
+    chosen = rng.choice(len(pairs), size=count, replace=False).tolist()
+    return " ".join(person.fill(pairs[index].side("A")) for index in chosen)
 
 
 def _task_record(number: int, task: CodingTask) -> Task:
@@ -117,14 +168,14 @@ def _task_record(number: int, task: CodingTask) -> Task:
     )
 
 
-def evaluation_tasks(count: int, *, impossible: bool) -> list[Task]:
-    """``count`` programming tasks in the organism's grammar, each drawn from its own seed.
+def evaluation_tasks(count: int, *, impossible: bool, first: int = 0) -> list[Task]:
+    """``count`` programming tasks in the organism's grammar, each drawn from its own seed, the number from ``first``.
 
     The model has learnt to read every rule but not to copy its constant, so solvable controls ask for rules that have
     none: they show whether a dial destroys what the model can do.
     """
     records = []
-    for number in range(count):
+    for number in range(first, first + count):
         rng = np.random.default_rng([EVALUATION_SEED, int(impossible), number])
         records.append(_task_record(number, draw_task(rng, impossible=impossible, constant=impossible)))
     return records

@@ -12,6 +12,13 @@ from emosae.report.content import Exchange, Plate, Section, TextTable
 from emosae.report.estimates import average
 from emosae.report.figures import Heat, Line, MarkStyle, Panel, Panels, draw_heatmap, draw_panels
 from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
+from emosae.report.sections.conversation_tests import (
+    list_test_plates,
+    list_test_tables,
+    say_shuffled,
+    say_trends,
+    say_whose,
+)
 from emosae.report.wording import join_words, say_count, say_estimate, say_number
 
 NAME, TITLE = "conversations", "What conversations bring up"
@@ -36,8 +43,14 @@ def write_conversations(data: ReportData) -> Section:
         paragraphs=(
             "Features are read twice: at the token that opens the assistant's turn, before it has said anything, and "
             "on average over its reply. The features are the ones chosen on stories; nothing was chosen here.",
+            *filter(None, (say_shuffled(data), say_trends(data), say_whose(data))),
         ),
-        plates=(_plate_kinds(reads), *([_plate_doses(reads, ladder)] if ladder else [])),
+        plates=(
+            _plate_kinds(reads),
+            *([_plate_doses(reads, ladder)] if ladder else []),
+            *list_test_plates(data),
+        ),
+        folded=list_test_tables(data),
         exchanges=_pick_replies(data),
     )
 
