@@ -1,10 +1,10 @@
 """Episodes per minute of the shipped organism on its own tasks: played together against one at a time.
 
-Ours plays all episodes of an arm at once: batches that are refilled, keys and values kept from turn to turn, programs in
-a pool of sandboxes beside the writing, equal programs run once. The peer is the plain loop: one episode, one attempt, one
-program after the other, the whole transcript read anew for each attempt; it writes with the same generator and its
-sandbox stays up. It plays a sample, spread evenly over the episodes, and its time is multiplied up. Both are the same
-episodes: the grades of the sample are compared.
+Ours plays all episodes of an arm at once: batches that are refilled, keys and values kept from turn to turn, programs
+in a pool of sandboxes beside the writing, equal programs run once. The peer is the plain loop: one episode, one
+attempt, one program after the other, the whole transcript read anew for each attempt; it writes with the same generator
+and its sandbox stays up. It plays a sample, spread evenly over the episodes, and its time is multiplied up. Both are
+the same episodes: the grades of the sample are compared.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidi
 from emosae.hooks import ResidHooks
 from emosae.lm import LanguageModel
 from emosae.prompts import Prompt, TokenMarks, pack_by_length, pad_right
-from emosae.turn_memory import KeptRow, Tails, TurnMemory, encode_prompt
+from emosae.turn_memory import KeptRow, Tails, encode_prompt
 
 PREFILL_TOKENS = {"cpu": 2048}  # a forward pass over this many tokens stays in a core's cache
 PREFILL_TOKENS_ELSEWHERE = 16384
@@ -97,6 +97,19 @@ class BufferLayer(CacheLayerMixin):
         columns = slice(end - tail[0].shape[1], end)
         self.keys[row, :, columns], self.values[row, :, columns] = tail
 
+    def take_over(self, old: BufferLayer, rows: int, room: int) -> None:
+        """Room for `rows` rows, the first of them those of a layer with the same window, which gives them up."""
+        assert old.keys is not None
+        assert old.values is not None
+        self.allocate(old.keys[0], rows, room)
+        assert self.keys is not None
+        assert self.values is not None
+        end, old_end = self.length - self.offset, old.length - old.offset
+        n_seen, n_rows = min(end, old_end), len(old.keys)
+        self.keys[:n_rows, :, end - n_seen : end] = old.keys[:, :, old_end - n_seen : old_end]
+        self.values[:n_rows, :, end - n_seen : end] = old.values[:, :, old_end - n_seen : old_end]
+        old.keys = old.values = None
+
     def keep(self, rows: Int[Tensor, " row"]) -> None:
         """Keep these rows, in this order; a row that moves must come from behind the kept ones."""
         assert self.keys is not None
@@ -127,54 +140,63 @@ def _place(layers: Sequence[BufferLayer], row: int, tails: Tails, *, n_rows: int
 
 
 class CachedRows:
-    """Rows that are written token by token. Identical prompts are read once.
+    """Rows that are written token by token. Identical prompts that come in together are read once.
 
     Args:
         lm: The model.
         hooks: The edits.
-        prompts: What each row goes on from.
         windows: Each layer's window, see `find_windows`.
-        room: Most tokens that will be written.
-        memory: Where to look for what was read before.
     """
 
-    def __init__(
-        self,
-        lm: LanguageModel,
-        hooks: ResidHooks,
-        prompts: Sequence[Prompt],
-        windows: list[int | None],
-        room: int,
-        memory: TurnMemory | None,
-    ) -> None:
-        self._lm, self._hooks, self._windows, self._room = lm, hooks, windows, room
-        self._prompts = list(prompts)
-        self._width = max(map(len, prompts))
-        self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=lm.device)
-        self._turns = torch.tensor([prompt.next_turn for prompt in prompts], device=lm.device)
-        self._labels = torch.tensor([prompt.label for prompt in prompts], device=lm.device)
-        columns = torch.arange(self._width + room, device=lm.device)
-        self._mask = columns >= self._width - self._lengths[:, None]
-        self._layers = [BufferLayer(window, self._width) for window in windows]
-        self._cache = Cache(layers=list(self._layers))
-        self._n_steps = 0
-        self.logits = self._read_prompts(memory)
+    def __init__(self, lm: LanguageModel, hooks: ResidHooks, windows: list[int | None]) -> None:
+        self._lm, self._hooks, self._windows = lm, hooks, windows
+        self._prompts: list[Prompt] = []
+        self._lengths = torch.zeros(0, dtype=torch.long, device=lm.device)  # when rows last came in
+        self._turns, self._labels = self._lengths, self._lengths
+        self._width = self._n_steps = 0
+        self._mask = torch.zeros(0, 0, dtype=torch.bool, device=lm.device)
+        self._layers: list[BufferLayer] = []
 
-    def _read_prompts(self, memory: TurnMemory | None) -> Tensor:
+    def admit(
+        self, prompts: Sequence[Prompt], pasts: Sequence[KeptRow | None], room: int
+    ) -> Float[Tensor, "row d_vocab"]:
+        """Put new rows behind those that are there, with room for so many tokens in each; logits behind the new.
+
+        All rows move to new buffers that are as wide as the longest of them, so that no column is wasted on texts that
+        ended.
+        """
+        n_old, device = len(self._prompts), self._lm.device
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        self._lengths = torch.cat([self._lengths + self._n_steps, lengths])
+        self._turns = torch.cat([self._turns, torch.tensor([prompt.next_turn for prompt in prompts], device=device)])
+        self._labels = torch.cat([self._labels, torch.tensor([prompt.label for prompt in prompts], device=device)])
+        self._prompts += prompts
+        self._width, self._n_steps = int(self._lengths.max()), 0
+        self._mask = torch.arange(self._width + room, device=device) >= self._width - self._lengths[:, None]
+        layers = [BufferLayer(window, self._width) for window in self._windows]
+        if n_old:
+            for layer, old in zip(layers, self._layers, strict=True):
+                layer.take_over(old, len(self._prompts), room)
+        self._layers, self._cache = layers, Cache(layers=list(layers))
+        return self._read_prompts(prompts, pasts, n_old, room)
+
+    def _read_prompts(
+        self, prompts: Sequence[Prompt], pasts: Sequence[KeptRow | None], n_old: int, room: int
+    ) -> Float[Tensor, "row d_vocab"]:
         rows_of: dict[Prompt, list[int]] = {}
-        for row, prompt in enumerate(self._prompts):
+        for row, prompt in enumerate(prompts):
             rows_of.setdefault(prompt, []).append(row)
         distinct = list(rows_of)
-        kept = [None if memory is None else memory.find(prompt) for prompt in distinct]
+        kept = [pasts[rows[0]] for rows in rows_of.values()]
         n_new = [len(prompt) - (past.n_tokens if past else 0) for prompt, past in zip(distinct, kept, strict=True)]
-        logits = [torch.empty(0)] * len(self._prompts)
+        logits = [torch.empty(0)] * len(prompts)
         budget = PREFILL_TOKENS.get(torch.device(self._lm.device).type, PREFILL_TOKENS_ELSEWHERE)
         for chunk in pack_by_length(n_new, budget):
             found = self._read_chunk([distinct[i] for i in chunk], [kept[i] for i in chunk])
             for i, (row_logits, tails) in zip(chunk, found, strict=True):
                 for row in rows_of[distinct[i]]:
                     logits[row] = row_logits
-                    _place(self._layers, row, tails, n_rows=len(self._prompts), room=self._room)
+                    _place(self._layers, n_old + row, tails, n_rows=len(self._prompts), room=room)
         return torch.stack(logits)
 
     def _read_chunk(self, prompts: list[Prompt], kept: list[KeptRow | None]) -> list[tuple[Tensor, Tails]]:
@@ -228,7 +250,7 @@ class CachedRows:
         self._prompts = [self._prompts[row] for row in rows.tolist()]
 
     def copy_row(self, row: int, read: Sequence[int]) -> KeptRow:
-        """What is held of a row whose tokens `read` have been read since the start."""
+        """What is held of a row whose tokens `read` have been read since it came in."""
         text = self._prompts[row].then(read, ())
         tails = [layer.tail(row, self._width + self._n_steps, len(text)) for layer in self._layers]
         return KeptRow(encode_prompt(text), len(text), [(keys.clone(), values.clone()) for keys, values in tails])

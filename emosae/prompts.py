@@ -76,6 +76,11 @@ class Prompt:
         assistant = None if self.assistant is None else (*self.assistant, *added)
         return Prompt((*self.ids, *generated_ids, *given_ids), (*self.flags, *added), assistant, self.label)
 
+    def until(self, stop: int) -> Prompt:
+        """Its first `stop` tokens."""
+        flags = (None if flags is None else flags[:stop] for flags in (self.generated, self.assistant))
+        return Prompt(self.ids[:stop], *flags, label=self.label)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TokenMarks:

@@ -191,6 +191,10 @@ class Stage:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
 
+    def remove(self, name: str) -> None:
+        """Delete the file `name` (with its suffix), if it is there."""
+        self.file(name).unlink(missing_ok=True)
+
     def is_done(self, input_hash: str) -> bool:
         """Whether the stage was finished from these inputs and every file it listed is still unchanged."""
         try:

@@ -29,6 +29,10 @@ class KeptRow:
     n_tokens: int
     tails: Tails
 
+    def opens(self, prompt: Prompt) -> bool:
+        """Whether a prompt begins with this text and goes beyond it."""
+        return self.n_tokens < len(prompt) and encode_prompt(prompt).startswith(self.code)
+
 
 @dataclass(eq=False, slots=True)
 class TurnMemory:

@@ -20,6 +20,12 @@ class InProcess:
         self.jobs += jobs
         return [self._run(job) for job in jobs]
 
+    def start(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+
+    def result(self, job: Job) -> Outcome:
+        return self._run(job)
+
     def _run(self, job: Job) -> Outcome:
         ask = self._asker(job.code)
         return Outcome(tuple(TestResult(**run_test(test, ask)) for test in job.tests))

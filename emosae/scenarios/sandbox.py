@@ -7,36 +7,23 @@ and nothing else; `jail` says what runs inside. Without bubblewrap nothing runs,
 from __future__ import annotations
 
 import os
-import platform
 import select
-import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from emosae.errors import UserError
+from emosae.scenarios.bubblewrap import OR_INSIST, SandboxMissing, bwrap_command, plain_command
 from emosae.scenarios.jail.wire import Ended, receive, send
 
 MAX_CODE = 100_000
 MEMORY_BYTES = 512 << 20
 _GRACE_S = 5.0  # beyond a job's own time, before the sandbox itself is given up
 _START_S = 30.0
-_JAIL = Path(__file__).parent / "jail"
-_BOOT = "import sys; sys.path[:0] = [{folder!r}]; from jail.tester import main; main()"
-_FLAGS = ("-I", "-S", "-B", "-W", "ignore")
-_INSTALL = "install it (apt-get install bubblewrap, dnf install bubblewrap)"
-_OR_INSIST = "or pass --unsafe-no-sandbox to run the model's programs with your own rights"
-
-
-class SandboxMissing(UserError):
-    """There is no sandbox here, so nothing was run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +79,14 @@ class ProgramRunner(Protocol):
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome per job, in order."""
+        ...
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Have jobs run while the caller does something else; called now and then, since that moves jobs on."""
+        ...
+
+    def result(self, job: Job) -> Outcome:
+        """The outcome of a job that was started, waited for."""
         ...
 
 
@@ -163,9 +158,11 @@ class Sandbox:
 
     def __init__(self, *, workers: int = 2, timeout: float = 2.0, unsafe: bool = False) -> None:
         self._n_workers, self._timeout, self._unsafe = workers, timeout, unsafe
-        self._command = _plain_command() if unsafe else bwrap_command()
+        self._command = plain_command() if unsafe else bwrap_command()
         self._workers: list[_Worker] = []
         self._known: dict[Job, Outcome] = {}
+        self._waiting: deque[Job] = deque()
+        self._started: set[Job] = set()  # without an outcome yet
         self._filtered = True
         self.n_broken = 0  # times that a worker had to be replaced
 
@@ -177,6 +174,8 @@ class Sandbox:
         for worker in self._workers:
             worker.stop()
         self._workers = []
+        self._waiting.clear()
+        self._started.clear()
 
     def _open_worker(self) -> _Worker:
         worker = _Worker(self._command)
@@ -185,7 +184,7 @@ class Sandbox:
         if reason and not self._unsafe:
             worker.stop()
             raise SandboxMissing(
-                f"bubblewrap cannot make a sandbox here ({reason}): allow unprivileged user namespaces {_OR_INSIST}"
+                f"bubblewrap cannot make a sandbox here ({reason}): allow unprivileged user namespaces {OR_INSIST}"
             )
         return worker
 
@@ -196,34 +195,58 @@ class Sandbox:
 
     def run(self, jobs: Sequence[Job], progress: Callable[[int], object] | None = None) -> list[Outcome]:
         """Run each job that was not run before. `progress` is called with the number of jobs that ended."""
-        new = [job for job in dict.fromkeys(jobs) if job not in self._known]
-        for job in new:
-            if len(job.code) > MAX_CODE:
-                self._known[job] = _all_failed(job, f"is longer than {MAX_CODE} characters")
-        waiting = [job for job in reversed(new) if job not in self._known]
-        while len(self._workers) < min(self._n_workers, len(waiting)):
-            self._workers.append(self._open_worker())
-        self._run_waiting(waiting, progress or (lambda _: None))
+        self._enqueue(jobs)
+        while any(job not in self._known for job in jobs):
+            n_ended = self._advance(wait=True)
+            if progress is not None and n_ended:
+                progress(n_ended)
         return [self._known[job] for job in jobs]
 
-    def _run_waiting(self, waiting: list[Job], progress: Callable[[int], object]) -> None:
-        for slot in range(len(self._workers)):
-            self._feed(slot, waiting)
-        while busy := [worker for worker in self._workers if worker.job is not None]:
-            patience = min(worker.deadline for worker in busy) - time.monotonic()
-            ready, _, _ = select.select([worker.stdout for worker in busy], [], [], max(0.0, patience))
-            for slot, worker in enumerate(list(self._workers)):
-                job = worker.job
-                if job is not None and (worker.stdout in ready or worker.deadline < time.monotonic()):
-                    self._known[job] = self._collect(slot, job)
-                    progress(1)
-                    self._feed(slot, waiting)
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Put each job that is new behind those that wait, take in verdicts, and hand out what waits; never waits."""
+        self._enqueue(jobs)
+        self._advance(wait=False)
 
-    def _feed(self, slot: int, waiting: list[Job]) -> None:
+    def _enqueue(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if len(job.code) > MAX_CODE:
+                self._known[job] = _all_failed(job, f"is longer than {MAX_CODE} characters")
+            elif job not in self._known and job not in self._started:
+                self._started.add(job)
+                self._waiting.append(job)
+
+    def result(self, job: Job) -> Outcome:
+        """The outcome of a job that was started, waited for."""
+        return self.run([job])[0]
+
+    def _advance(self, *, wait: bool) -> int:
+        """Hand out what waits and take in verdicts, one at least if any is to come and `wait`; number of verdicts."""
+        n_busy = sum(worker.job is not None for worker in self._workers)
+        while len(self._workers) < min(self._n_workers, len(self._waiting) + n_busy):
+            self._workers.append(self._open_worker())
+        for slot, worker in enumerate(self._workers):
+            if worker.job is None:
+                self._feed(slot)
+        busy = [worker for worker in self._workers if worker.job is not None]
+        if not busy:
+            return 0
+        patience = max(0.0, min(worker.deadline for worker in busy) - time.monotonic()) if wait else 0.0
+        ready, _, _ = select.select([worker.stdout for worker in busy], [], [], patience)
+        n_ended = 0
+        for slot, worker in enumerate(list(self._workers)):
+            job = worker.job
+            if job is not None and (worker.stdout in ready or worker.deadline < time.monotonic()):
+                self._known[job] = self._collect(slot, job)
+                self._started.discard(job)
+                self._feed(slot)
+                n_ended += 1
+        return n_ended
+
+    def _feed(self, slot: int) -> None:
         """Give a worker the next job; one that died while it had none is replaced first."""
-        if not waiting:
+        if not self._waiting:
             return
-        job = waiting.pop()
+        job = self._waiting.popleft()
         try:
             self._workers[slot].start(job, self._timeout, self._filtered)
         except Ended:
@@ -248,37 +271,6 @@ def run_programs(jobs: Sequence[Job], *, workers: int = 2, timeout: float = 2.0,
     """Run programs against their tests in sandboxes that are closed afterwards."""
     with Sandbox(workers=workers, timeout=timeout, unsafe=unsafe) as sandbox:
         return sandbox.run(jobs)
-
-
-def bwrap_command() -> list[str]:
-    """The command that starts a worker in bubblewrap. Refused where there is no bubblewrap."""
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise SandboxMissing(f"bubblewrap (bwrap) is missing, so no program was run: {_INSTALL} {_OR_INSIST}")
-    base, version = Path(sys.base_prefix), sysconfig.get_python_version()
-    executable = Path(sys.executable).resolve()
-    command = [bwrap, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
-    command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/nix/store"):
-        command += _mount(Path(folder))
-    command += [part for name in ("lib", "lib64") for part in _mount(base / name, f"/python/{name}")]
-    command += ["--ro-bind", str(executable), f"/python/bin/python{version}", "--ro-bind", str(_JAIL), "/jail/jail"]
-    command += ["--dev-bind", os.devnull, os.devnull, "--setenv", "LD_LIBRARY_PATH", "/python/lib"]
-    command += ["--remount-ro", "/", "--chdir", "/"]
-    return [*command, f"/python/bin/python{version}", *_FLAGS, "-c", _BOOT.format(folder="/jail")]
-
-
-def _mount(source: Path, target: str | None = None) -> list[str]:
-    """A folder of the system, read-only, as it is there: a link, a folder, or not at all."""
-    if target is None and source.is_symlink():
-        return ["--symlink", str(source.readlink()), str(source)]
-    return ["--ro-bind", str(source.resolve()), target or str(source)] if source.is_dir() else []
-
-
-def _plain_command() -> list[str]:
-    if platform.system() not in ("Linux", "Darwin"):
-        raise SandboxMissing(f"programs cannot be run on {platform.system()}: use Linux")
-    return [sys.executable, *_FLAGS, "-c", _BOOT.format(folder=str(_JAIL.parent))]
 
 
 @cache

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from planted import planted_lm
 
 from emosae.errors import UserError
-from emosae.generation import StopRule, _close_gaps, choose_tokens
+from emosae.sampling import StopRule, choose_tokens
+from emosae.writing import close_gaps
 
 ALMOST_ONE = np.nextafter(1.0, 0.0)
 
@@ -92,7 +93,7 @@ LM = replace(planted_lm(torch.zeros(1, 2), ["word"]), tokenizer=Bytes())
 )
 def test_a_stop_text_ends_a_row_with_the_token_that_completes_it(text: str, stop_text: list[str], ended: bool) -> None:
     rule, ids = StopRule(LM, {0}, stop_text), list(text.encode())
-    ends = [bool(rule.ends(torch.tensor([ids[: n + 1]]))[0]) for n in range(len(ids))]
+    ends = [rule.ends(ids[: n + 1]) for n in range(len(ids))]
     assert any(ends) == ended
     first = min(len(text[: text.find(stop)] + stop) for stop in stop_text if stop in text) if ended else 0
     assert not ended or len(bytes(ids[: ends.index(True) + 1]).decode()) == first
@@ -101,12 +102,12 @@ def test_a_stop_text_ends_a_row_with_the_token_that_completes_it(text: str, stop
 
 def test_a_stop_id_ends_a_row_and_is_no_text() -> None:
     rule = StopRule(LM, {0, 3}, ())
-    assert rule.ends(torch.tensor([[3, 65], [65, 3], [66, 0]])).tolist() == [False, True, True]
+    assert [rule.ends(ids) for ids in ([3, 65], [65, 3], [66, 0])] == [False, True, True]
     assert (rule.cut([65, 66, 3]), rule.cut([65, 66])) == ("AB", "AB")
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30).filter(any))
 def test_gaps_are_closed_by_moving_few_rows_from_behind(is_open: list[bool]) -> None:
-    kept = _close_gaps(torch.tensor(is_open)).tolist()
+    kept = close_gaps(torch.tensor(is_open)).tolist()
     assert sorted(kept) == [row for row, stays in enumerate(is_open) if stays]
     assert all(row == place or row >= len(kept) for place, row in enumerate(kept))

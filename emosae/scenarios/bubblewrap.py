@@ -1,0 +1,54 @@
+"""The commands that start a sandbox's worker: in bubblewrap, or plainly for who insists."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from emosae.errors import UserError
+
+_JAIL = Path(__file__).parent / "jail"
+_BOOT = "import sys; sys.path[:0] = [{folder!r}]; from jail.tester import main; main()"
+_FLAGS = ("-I", "-S", "-B", "-W", "ignore")
+_INSTALL = "install it (apt-get install bubblewrap, dnf install bubblewrap)"
+OR_INSIST = "or pass --unsafe-no-sandbox to run the model's programs with your own rights"
+
+
+class SandboxMissing(UserError):
+    """There is no sandbox here, so nothing was run."""
+
+
+def bwrap_command() -> list[str]:
+    """The command that starts a worker in bubblewrap. Refused where there is no bubblewrap."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxMissing(f"bubblewrap (bwrap) is missing, so no program was run: {_INSTALL} {OR_INSIST}")
+    base, version = Path(sys.base_prefix), sysconfig.get_python_version()
+    executable = Path(sys.executable).resolve()
+    command = [bwrap, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
+    command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/nix/store"):
+        command += _mount(Path(folder))
+    command += [part for name in ("lib", "lib64") for part in _mount(base / name, f"/python/{name}")]
+    command += ["--ro-bind", str(executable), f"/python/bin/python{version}", "--ro-bind", str(_JAIL), "/jail/jail"]
+    command += ["--dev-bind", os.devnull, os.devnull, "--setenv", "LD_LIBRARY_PATH", "/python/lib"]
+    command += ["--remount-ro", "/", "--chdir", "/"]
+    return [*command, f"/python/bin/python{version}", *_FLAGS, "-c", _BOOT.format(folder="/jail")]
+
+
+def _mount(source: Path, target: str | None = None) -> list[str]:
+    """A folder of the system, read-only, as it is there: a link, a folder, or not at all."""
+    if target is None and source.is_symlink():
+        return ["--symlink", str(source.readlink()), str(source)]
+    return ["--ro-bind", str(source.resolve()), target or str(source)] if source.is_dir() else []
+
+
+def plain_command() -> list[str]:
+    """The command that starts a worker with the caller's own rights. Refused where it could not be contained."""
+    if platform.system() not in ("Linux", "Darwin"):
+        raise SandboxMissing(f"programs cannot be run on {platform.system()}: use Linux")
+    return [sys.executable, *_FLAGS, "-c", _BOOT.format(folder=str(_JAIL.parent))]
