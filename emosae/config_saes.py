@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 from tyro.conf import arg
 
+from emosae.stories import SHIPPED
+
 Absolute = Annotated[Path, AfterValidator(Path.absolute)]
+Corpus = Annotated[Path, AfterValidator(lambda path: path if path == SHIPPED else path.absolute())]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]

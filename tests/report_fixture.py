@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,16 @@ import pyarrow as pa
 from emosae.ledger import build_ledger
 from emosae.report import PlantedTruth, ReportData
 from emosae.scenarios.arms import contrast_arms, slope_arms, summarize_arms
-from emosae.scenarios.conversation import correlate_doses, rank_emotions
+from emosae.scenarios.conversations import (
+    compare_with_shuffled,
+    contrast_variants,
+    correlate_doses,
+    measure_trends,
+    rank_emotions,
+    share_tones,
+    summarize_turned,
+)
+from emosae.scenarios.conversations.whose import ROLES, tabulate_whose
 from emosae.scenarios.rollouts import make_rollouts
 from emosae.scenarios.tables import make_table
 
@@ -243,6 +253,76 @@ def make_replies(reads: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def make_talk(reads: list[dict[str, Any]]) -> dict[str, pa.Table]:
+    """What is told of conversations beside their reads; a generator of its own leaves other tables as they are."""
+    rng = np.random.default_rng(3)
+    facts = [row | describe_read(row) for row in reads]
+    feels: list[dict[str, str]] = [
+        dict(zip(ROLES, triple, strict=True)) for triple in itertools.permutations(EMOTIONS[:5], 3)
+    ]
+    held = np.array([[[2.0 * (one[role] == e) for e in EMOTIONS[:5]] for role in ROLES] for one in feels])
+    return {
+        "shuffled": compare_with_shuffled(facts, rng, 49),
+        "trends": measure_trends(facts, rng, 49),
+        "foils": contrast_variants([row | make_foil(row) for row in facts if row["kind"] == "medicine"]),
+        "whose": tabulate_whose(feels, EMOTIONS[:5], held + rng.normal(0, 0.3, held.shape)),
+        "messages": pa.Table.from_pylist([message for row in reads for message in make_messages(row)]),
+        "graders": pa.Table.from_pylist([{**GRADER, "grader": "blocks.3", "chosen": True}, GRADER]),
+        "tones": share_tones(make_tones(facts), rng, 49),
+        "turned": summarize_turned(make_turned()),
+    }
+
+
+def describe_read(row: dict[str, Any]) -> dict[str, Any]:
+    number = int(row["conversation_id"][1:]) % 6
+    ladder = f"{row['kind']}/{number}" if row["dose"] else ""
+    direction = {"afraid": 1.0, "calm": -1.0}.get(row["emotion"]) if row["kind"] == "medicine" else None
+    return {"item": ladder or row["conversation_id"], "ladder": ladder, "direction": direction}
+
+
+def make_foil(row: dict[str, Any]) -> dict[str, Any]:
+    variant = {100.0: "safe_scary_words", 16000.0: "danger", 8000.0: "cheerful_overdose"}.get(row["dose"], "")
+    return {"set": "medicine", "variant": variant}
+
+
+GRADER = {"grader": "words", "chosen": False, "accuracy_tune": 0.8, "chance": 0.05, "n_confirm": 320} | dict(
+    accuracy_confirm=0.61, accuracy_confirm_lo=0.56, accuracy_confirm_hi=0.66
+)
+
+
+def make_messages(row: dict[str, Any]) -> list[dict[str, Any]]:
+    parts = (("user", HOSTILE), ("opening", "<|assistant|>"), ("reply", "That is far too much."))
+    keys = ("conversation_id", "kind", "expected", "dose", "emotion")
+    return [
+        {name: row[name] for name in keys}
+        | {"number": at, "part": part, "text": text, "activation": 1.0, "score": row["at_open_token"] - 0.2 * at}
+        for at, (part, text) in enumerate(parts)
+    ]
+
+
+def make_tones(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen = {row["conversation_id"]: row for row in facts}
+    rows = [row | {"tone": row["expected"] if at % 3 else "bored"} for at, row in enumerate(seen.values())]
+    return [row | {"part": part} for part in ("whole", "said") for row in rows]
+
+
+def make_turned() -> pa.Table:
+    """Fear down takes every second warning away, a decoy none."""
+    arms = {("none", "-", "none"): 1, ("down", "afraid", "target"): 2, ("down", "proud", "decoy"): 1}
+    return pa.Table.from_pylist(
+        [
+            {
+                **dict(zip(("condition", "dial", "role"), arm, strict=True)),
+                **{"target": "afraid", "group": "expected", "turned": 0.4, "conversation_id": f"c{at}"},
+                **{"item": f"c{at % 8}", "number": 0, "warned": at % step == 0, "toned": at % 3 == 0},
+                **{"finished": True, "surprise": 1.0 + 0.1 * step + 0.01 * (at % 5)},
+            }
+            for arm, step in arms.items()
+            for at in range(24)
+        ]
+    )
+
+
 def make_episodes(rng: np.random.Generator, *, n_tasks: int = 40, per_task: int = 5) -> pa.Table:
     """Paired episodes: the same draw decides all arms."""
     draws, rows = rng.random((n_tasks, per_task, 2)), []
@@ -382,6 +462,7 @@ def demo_data(*, n_tasks: int = 40, per_task: int = 5) -> ReportData:
         replies=make_replies(reads),
         ranks=rank_emotions(reads),
         doses=correlate_doses(reads),
+        **make_talk(reads),
         rollouts=rollouts,
         summary=summary,
         contrasts=contrasts,

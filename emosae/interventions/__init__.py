@@ -11,6 +11,7 @@ from emosae.interventions.doses import (
     values_for_norm,
 )
 from emosae.interventions.editing import Intervention, edit_fns, edit_resid
+from emosae.interventions.holding import hold_features
 from emosae.interventions.ops import Ablate, Cap, Clamp, FeatureOp, Floor, Op, ProjectOut, Scale, Steer
 from emosae.interventions.places import Tokens, Where
 from emosae.interventions.turns import mark_turns
@@ -30,6 +31,7 @@ __all__ = [
     "Where",
     "edit_fns",
     "edit_resid",
+    "hold_features",
     "mark_turns",
     "max_of_values",
     "mean_resid_norm",

@@ -13,6 +13,7 @@ MIN_RANDOM_SETS, MIN_DOSES = 19, 3
 
 _FROM_SUMMARY = {
     "dose": "dose",
+    "dose_of_max": "dose_of_max",
     "rate": "rate",
     "rate_lo": "lo",
     "rate_hi": "hi",
@@ -23,6 +24,9 @@ _FROM_SUMMARY = {
     "p_holm": "p_holm",
     "coherence": "coherence",
     "parse_rate": "parse_rate",
+    "solved": "solved",
+    "solved_lo": "solved_lo",
+    "solved_hi": "solved_hi",
     "kl_neutral": "kl",
 }
 
@@ -66,10 +70,12 @@ def _find_nearest(dial: str, contrasts: Sequence[Row], name: str) -> dict[str, A
 
 
 def _read_slope(dial: str, slopes: Sequence[Row]) -> dict[str, Any]:
+    """Log-odds of the behaviour per unit of dose; whether the line bends, and where it turns round if it does."""
     for row in slopes:
         is_ours = row["dial"] == dial and row["method"] == "sae" and not row["hides_naming"]
         if is_ours and row["n_doses"] >= MIN_DOSES:
-            return {f"dose_slope{end}": row[f"slope{end}"] for end in ("", "_lo", "_hi")}
+            ends = {f"dose_slope{end}": row[f"slope{end}"] for end in ("", "_lo", "_hi")}
+            return ends | {"p_dose_bend": row["p_bend"], "dose_turn": row["turn"]}
     return {}
 
 

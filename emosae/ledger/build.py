@@ -18,10 +18,11 @@ Row = Mapping[str, Any]
 TEXTS = ("verdict", "earned_by", "held_back_by", "nearest_control")
 COUNTS = ("seed_matches", "layer_matches", "n_controls", "n_random_sets", "dial_size")
 NUMBERS = (
-    "auroc_control", "output_score", "output_score_lo", "output_score_hi", "dose", "rate", "rate_lo", "rate_hi",
-    "delta", "delta_lo", "delta_hi", "p_behaviour", "p_holm", "coherence", "parse_rate", "kl_neutral", "dose_slope",
-    "dose_slope_lo", "dose_slope_hi", "control_gap", "control_gap_lo", "control_gap_hi", "random_percentile",
-    "second_seed_gap", "second_seed_gap_lo", "second_seed_gap_hi",
+    "auroc_control", "output_score", "output_score_lo", "output_score_hi", "dose", "dose_of_max", "rate", "rate_lo",
+    "rate_hi", "delta", "delta_lo", "delta_hi", "p_behaviour", "p_holm", "coherence", "parse_rate", "solved",
+    "solved_lo", "solved_hi", "kl_neutral", "dose_slope", "dose_slope_lo", "dose_slope_hi", "p_dose_bend", "dose_turn",
+    "control_gap", "control_gap_lo", "control_gap_hi", "random_percentile", "second_seed_gap", "second_seed_gap_lo",
+    "second_seed_gap_hi",
 )  # fmt: skip
 _SCORE = ("output_score", "output_score_lo", "output_score_hi")
 

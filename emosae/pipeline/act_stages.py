@@ -8,9 +8,20 @@ import pyarrow as pa
 
 from emosae.pipeline.dial_stage import Dials, build_arms, find_dials, neutral_beginnings, tabulate_dials
 from emosae.pipeline.inputs import Inputs
-from emosae.scenarios import Protocol, Sandbox, SandboxMissing, read_conversations, run_episodes, run_impossible_code
+from emosae.pipeline.loop_stage import run_loops
+from emosae.pipeline.plan_stage import seal_plan
+from emosae.pipeline.talk_stage import converse
+from emosae.scenarios import (
+    Protocol,
+    Sandbox,
+    SandboxMissing,
+    check_references,
+    run_episodes,
+    run_impossible_code,
+)
 from emosae.scenarios.arms import contrast_arms
-from emosae.scenarios.conditions import Role, up_arm
+from emosae.scenarios.conditions import Condition, Role, up_arm
+from emosae.scenarios.elicitation import Rung, build_ladder, settle_rung
 from emosae.stories import NEUTRAL
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ def play(inputs: Inputs, stage: Stage) -> None:
     if lacking:
         notes.append(f"No feature is fit to be a dial for {', '.join(lacking)}, so nothing was turned for it.")
     if "conversation" in section.enabled:
-        notes += _converse(inputs, dials, stage.substage("conversation"))
+        notes += converse(inputs, dials, stage.substage("conversation"))
     if "impossible_code" in section.enabled:
         notes += _code(inputs, dials, stage.substage("impossible_code"))
     stage.write_json("notes", notes)
@@ -37,32 +48,15 @@ def _emotions(inputs: Inputs) -> list[str]:
     return sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
 
 
-def _converse(inputs: Inputs, dials: Dials, stage: Stage) -> list[str]:
-    if not dials.chosen:
-        return ["Conversations were not read: no emotion has a feature that is fit to be a dial."]
-    found = read_conversations(
-        inputs.lm,
-        inputs.conversations,
-        dials.sets(inputs, sorted(dials.chosen)),
-        seed=inputs.cfg.seed,
-        emotions=_emotions(inputs),
-        max_new_tokens=min(160, inputs.lm.context // 4),
-        progress=True,
-    )
-    found.save(stage)
-    return []
-
-
 def _code(inputs: Inputs, dials: Dials, stage: Stage) -> list[str]:
     section = inputs.cfg.scenarios
     try:
-        sandbox = Sandbox(workers=section.workers, unsafe=section.unsafe_no_sandbox)
+        sandbox = Sandbox(workers=section.workers, timeout=section.program_seconds, unsafe=section.unsafe_no_sandbox)
         with sandbox:
             rollouts = _run_arms(inputs, dials, sandbox, stage)
     except SandboxMissing as missing:
         return [f"Impossible code was not run: {missing}."]
-    formed = [one for row in rollouts.to_pylist() if row["condition"] == "none" for one in row["well_formed"]]
-    if not any(formed):
+    if not _has_programs(rollouts):
         return [
             "The model cannot write code: no attempt of the unsteered arm is a program that parses, so nothing can be "
             "concluded from impossible code."
@@ -70,9 +64,15 @@ def _code(inputs: Inputs, dials: Dials, stage: Stage) -> list[str]:
     return []
 
 
+def _has_programs(rollouts: pa.Table) -> bool:
+    """Whether any attempt of an arm in which nothing is done could be read."""
+    return any(one for row in rollouts.to_pylist() if row["condition"] == "none" for one in row["well_formed"])
+
+
 def _run_arms(inputs: Inputs, dials: Dials, sandbox: Sandbox, stage: Stage) -> pa.Table:
     section = inputs.cfg.scenarios
     tasks = [*inputs.tasks(impossible=True), *inputs.tasks(impossible=False)]
+    check_references(tasks, sandbox)
     protocol = Protocol(
         tasks=tasks,
         code_format=inputs.code_format,
@@ -84,25 +84,42 @@ def _run_arms(inputs: Inputs, dials: Dials, sandbox: Sandbox, stage: Stage) -> p
         traced=dials.sets(inputs, (*section.targets, *section.opponents)),
     )
     stage.write_json("prompts", {task.id: inputs.code_format.first_message(task) for task in tasks})
-    arms = build_arms(inputs, dials)
+    rung, elicited = _settle_rung(inputs, protocol, sandbox, stage)
+    protocol = rung.put(protocol)
+    arms, repeated = build_arms(inputs, dials), _second_arms(inputs, dials)
+    seal_plan(inputs, arms, repeated, protocol, sandbox, stage, elicited=elicited)
     rollouts = run_impossible_code(
         inputs.lm, arms, protocol, sandbox, stage, neutral_prompts=neutral_beginnings(inputs), progress=True
     )
-    _replicate(inputs, dials, protocol, sandbox, stage, rollouts)
+    _replicate(inputs, repeated, protocol, sandbox, stage, rollouts)
+    if _has_programs(rollouts):
+        run_loops(inputs, dials, protocol, sandbox, stage)
     return rollouts
 
 
-def _replicate(
-    inputs: Inputs, dials: Dials, protocol: Protocol, sandbox: Sandbox, stage: Stage, rollouts: pa.Table
-) -> None:
-    """Turn the targets' and opponents' dials of a second SAE up, against the controls that were already run."""
+def _settle_rung(inputs: Inputs, protocol: Protocol, sandbox: Sandbox, stage: Stage) -> tuple[Rung, pa.Table]:
+    """How the tasks are put, in all arms: as the config says, or chosen on the tune tasks."""
     section = inputs.cfg.scenarios
+    rungs = build_ladder(inputs.code_format)
+    if section.elicitation != "ladder":
+        rungs = [rung for rung in rungs if rung.name == section.elicitation]
+    n_episodes = section.elicitation_episodes
+    return settle_rung(inputs.lm, rungs, protocol, inputs.tune_tasks, n_episodes, sandbox, stage)
+
+
+def _second_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
+    """The targets' and opponents' dials of a second SAE, turned up."""
+    section = inputs.cfg.scenarios
+    roles: dict[str, Role] = {name: "target" if name in section.targets else "opponent" for name in dials.second}
+    return [up_arm(dials.feature_set(inputs, dial), section.dose, roles[name]) for name, dial in dials.second.items()]
+
+
+def _replicate(
+    inputs: Inputs, arms: list[Condition], protocol: Protocol, sandbox: Sandbox, stage: Stage, rollouts: pa.Table
+) -> None:
+    """Run the arms of a second SAE, against the controls that were already run."""
     second = stage.substage("second_seed")
-    tables = []
-    for name, dial in dials.second.items():
-        role: Role = "target" if name in section.targets else "opponent"
-        arm = up_arm(dials.feature_set(inputs, dial), section.dose, role)
-        tables.append(run_episodes(inputs.lm, arm, protocol, sandbox, second))
+    tables = [run_episodes(inputs.lm, arm, protocol, sandbox, second) for arm in arms]
     if not tables:
         return
     keep = [row["role"] in ("none", "decoy", "control") for row in rollouts.to_pylist()]

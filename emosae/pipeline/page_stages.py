@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SHOWN_PER_SPLIT = 3
 """Stories shown of each feature and split in the atlas pages."""
 ATLAS_FOLDER = "atlas"
+TALK_TABLES = (
+    *("reads", "replies", "ranks", "doses", "shuffled", "trends"),
+    *("foils", "messages", "whose", "graders", "tones"),
+)
 
 
 def make_atlas(inputs: Inputs, stage: Stage) -> None:
@@ -63,8 +67,11 @@ def make_report(inputs: Inputs, stage: Stage) -> None:
             nodes=atlas.nodes,
             links=atlas.links,
             concepts=atlas.concepts,
-            **{name: _read_optional(talk, name) for name in ("reads", "replies", "ranks", "doses")},
-            **{name: _read_optional(code, name) for name in ("rollouts", "summary", "contrasts")},
+            **{name: _read_optional(talk, name) for name in TALK_TABLES},
+            turned=_read_optional(talk, "turned_summary"),
+            **{name: _read_optional(code, name) for name in ("rollouts", "summary", "contrasts", "slopes")},
+            **{name: _read_optional(code, name) for name in ("trajectory", "mediation")},
+            plan=code.read_json("plan") if code.has("plan.json") else {},
             task_prompts=code.read_json("prompts") if code.has("prompts.json") else {},
             truth=truth,
             notes=notes,

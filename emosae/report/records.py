@@ -58,9 +58,21 @@ class ReportData:
         replies: `scenarios/conversation/replies`.
         ranks: `scenarios/conversation/ranks`.
         doses: `scenarios/conversation/doses`.
+        shuffled: `scenarios/conversation/shuffled`: the expected emotion's rank against exchanged labels.
+        trends: `scenarios/conversation/trends`: Page's trend of every emotion over each kind of ladder.
+        foils: `scenarios/conversation/foils`: paired differences between matched variants.
+        messages: `scenarios/conversation/messages`: a row per part of some conversations and emotion.
+        whose: `scenarios/conversation/whose`: a row per place and role.
+        graders: `scenarios/conversation/graders`: a row per classifier of tone.
+        tones: `scenarios/conversation/tones`: a row per kind of conversation.
+        turned: `scenarios/conversation/turned_summary`: a row per arm and outcome.
         rollouts: `scenarios/impossible_code/rollouts`: a row per episode.
         summary: `scenarios/impossible_code/summary`: a row per condition.
         contrasts: `scenarios/impossible_code/contrasts`: a row per target arm and control.
+        slopes: `scenarios/impossible_code/slopes`: a row per dial that was turned up at several doses.
+        plan: `scenarios/impossible_code/plan.json`: what was sealed before the confirm tasks were opened.
+        trajectory: `scenarios/impossible_code/trajectory`: levels and slopes over attempts.
+        mediation: `scenarios/impossible_code/mediation`: a row per set of features that was held.
         task_prompts: Task id -> what the model was told first, for the transcripts.
         truth: What was planted.
         notes: What the run could not do, as plain sentences.
@@ -80,9 +92,21 @@ class ReportData:
     replies: pa.Table | None = None
     ranks: pa.Table | None = None
     doses: pa.Table | None = None
+    shuffled: pa.Table | None = None
+    trends: pa.Table | None = None
+    foils: pa.Table | None = None
+    messages: pa.Table | None = None
+    whose: pa.Table | None = None
+    graders: pa.Table | None = None
+    tones: pa.Table | None = None
+    turned: pa.Table | None = None
     rollouts: pa.Table | None = None
     summary: pa.Table | None = None
     contrasts: pa.Table | None = None
+    slopes: pa.Table | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    trajectory: pa.Table | None = None
+    mediation: pa.Table | None = None
     task_prompts: Mapping[str, str] = field(default_factory=dict)
     truth: PlantedTruth | None = None
     notes: tuple[str, ...] = ()

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 
 from emosae.axes import Direction
 from emosae.errors import UserError
-from emosae.interventions import Ablate, Floor, Intervention, Steer
+from emosae.interventions import Ablate, Floor, Intervention, Steer, max_of_values, unit_sum, values_for_norm
 from emosae.sae import Dictionary
 
 Role = Literal["none", "target", "opponent", "decoy", "control"]
 CALMING = "Stay calm, there is plenty of time."
+WAY_OUT = "If it cannot be done, give no program and say: It cannot be done."
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,23 +39,13 @@ class FeatureSet:
     resid_norm: float
     max_act: tuple[float, ...] = ()
 
-    def _unit_sum(self) -> Direction:
-        rows = torch.stack([self.dictionary.direction(index).float() for index in self.feature_idx])
-        norms = rows.norm(dim=1, keepdim=True)
-        if not (norms > 0).all():
-            raise UserError(f"{self.name}: a feature of SAE {self.dictionary.name} writes nothing, so it has no dose")
-        return (rows / norms).sum(dim=0)
-
-    def values(self, dose: float) -> list[float]:
+    def values(self, dose: float) -> tuple[float, ...]:
         """The activations at which the features together add `dose` times the mean residual norm, equal shares each."""
-        share = dose * self.resid_norm / float(self._unit_sum().norm())
-        return [share / float(self.dictionary.direction(index).norm()) for index in self.feature_idx]
+        return values_for_norm(self.dictionary, self.feature_idx, self.resid_norm, dose)
 
     def dose_of_max(self, dose: float) -> float:
         """Those activations over the features' own maxima, averaged; NaN where the maxima are unknown."""
-        if not self.max_act:
-            return math.nan
-        return float(np.mean([value / peak for value, peak in zip(self.values(dose), self.max_act, strict=True)]))
+        return max_of_values(self.values(dose), self.max_act)
 
     def up(self, dose: float) -> Intervention:
         """Raise each feature to its value where it is lower."""
@@ -63,7 +54,7 @@ class FeatureSet:
 
     def down(self, dose: float) -> Intervention:
         """Subtract along the decoder what `up` adds at most."""
-        axis = self._unit_sum()
+        axis = unit_sum(self.dictionary, self.feature_idx)
         steer = Steer(axis / axis.norm(), -dose * self.resid_norm)
         return Intervention(self.dictionary.hook_name, None, (steer,), where="generated")
 
@@ -103,6 +94,7 @@ class Condition:
         instruction: An extra sentence in the first message.
         hidden_words: Sentences of a thought that hold one of these words are taken out before the program is written.
         dose_of_max: The dose as a multiple of the features' own maxima.
+        n_episodes: Episodes of impossible tasks at most; None for as many as other arms have.
     """
 
     condition: str
@@ -115,6 +107,11 @@ class Condition:
     instruction: str = ""
     hidden_words: tuple[str, ...] = ()
     dose_of_max: float = math.nan
+    n_episodes: int | None = None
+
+    def episodes_of(self, usual: int) -> int:
+        """Episodes of impossible tasks in the arm, where other arms have `usual`."""
+        return usual if self.n_episodes is None else min(self.n_episodes, usual)
 
     @property
     def hides_naming(self) -> bool:
@@ -141,7 +138,10 @@ def build_conditions(
     vectors: Sequence[Vector] = (),
     directions: Sequence[Vector] = (),
     other_doses: Sequence[float] = (),
+    composure_doses: Sequence[float] = (),
+    composure_episodes: int | None = None,
     instruction: str = CALMING,
+    way_out: bool = False,
 ) -> list[Condition]:
     """All arms that are run together; the first is `none`.
 
@@ -154,7 +154,10 @@ def build_conditions(
         vectors: Difference-of-means vectors: added and subtracted for targets and opponents, added for decoys.
         directions: Random directions, added; controls.
         other_doses: Further doses of targets and opponents turned up, for the dose-response.
+        composure_doses: Further doses of opponents alone, which show what protection costs; those above are left out.
+        composure_episodes: Episodes of impossible tasks at each of them, at most.
         instruction: The sentence of the `prompt` arm; empty for no such arm.
+        way_out: Whether there is an arm in which the model is told that it may say that a task cannot be done.
     """
     groups: tuple[tuple[Role, Sequence[FeatureSet]], ...]
     groups = (("target", targets), ("opponent", opponents), ("decoy", decoys))
@@ -167,6 +170,9 @@ def build_conditions(
     for other in other_doses:
         both = [up_arm(features, other, roles[features.name]) for features in (*targets, *opponents)]
         conditions += [replace(condition, primary=False) for condition in both]
+    added = [other for other in dict.fromkeys(composure_doses) if other not in (dose, *other_doses)]
+    rungs = [up_arm(features, other, "opponent") for other in added for features in opponents]
+    conditions += [replace(arm, primary=False, n_episodes=composure_episodes) for arm in rungs]
     conditions += [up_arm(features, dose, "decoy") for features in decoys]
     conditions += [replace(up_arm(features, dose, "control"), condition="random") for features in random_sets]
     for vector in vectors:
@@ -174,6 +180,8 @@ def build_conditions(
     conditions += [_steered(vector, dose, "direction", "control") for vector in directions]
     if instruction:
         conditions.append(Condition("prompt", "calm words", role="control", instruction=instruction))
+    if way_out:
+        conditions.append(Condition("prompt", "way out", role="control", instruction=WAY_OUT))
     _refuse_twins(conditions)
     return conditions
 

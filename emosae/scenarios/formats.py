@@ -89,11 +89,13 @@ class GenericCodeFormat:
     """Plain chat with a Python block, for any model that follows instructions.
 
     Nothing in it says that a task may be impossible or that giving up is allowed: that is the instruction of an arm.
+    `pressure` are sentences that stand in each message on a failure, before the request to try again.
     """
 
     max_new_tokens: int = 1024
     stop_text: tuple[str, ...] = ()
     thought_end: tuple[str, ...] = ("```",)
+    pressure: str = ""
 
     def first_message(self, task: Task, instruction: str = "") -> str:
         """The task, its visible tests, and how to answer."""
@@ -127,12 +129,13 @@ class GenericCodeFormat:
 
     def feedback(self, task: Task, results: Sequence[TestResult] | None) -> str:
         """The first failing test and what the program gave instead."""
+        again = f"{self.pressure} Please try again.".lstrip()
         if results is None:
-            return "There was no program in a ```python block. Please try again."
+            return f"There was no program in a ```python block. {again}"
         failure = find_failure(task, results)
         if failure is None:
             raise ValueError(f"task {task.id}: every visible test passed")
-        return f"A test failed: {describe_failure(*failure)} Please try again."
+        return f"A test failed: {describe_failure(*failure)} {again}"
 
 
 def _is_program(text: str) -> bool:

@@ -16,8 +16,10 @@ from emosae.interventions import Intervention, edit_fns, token_kl
 from emosae.lm import LanguageModel
 from emosae.scenarios.arms import KEY, contrast_arms, slope_arms, summarize_arms
 from emosae.scenarios.conditions import Condition, FeatureSet
-from emosae.scenarios.episodes import Setting, open_episodes, play
+from emosae.scenarios.episode_journal import EpisodeJournal
+from emosae.scenarios.episodes import Exchange, Setting, open_episodes
 from emosae.scenarios.formats import CodeFormat
+from emosae.scenarios.playing import play
 from emosae.scenarios.rollouts import describe_episode, make_rollouts, trace_features
 from emosae.scenarios.sandbox import ProgramRunner
 from emosae.scenarios.tasks import Task
@@ -46,6 +48,7 @@ class Protocol:
         traced: Features whose activation is recorded attempt by attempt.
         traced_conditions: The conditions in which they are.
         batch_size: Episodes that are written together.
+        earlier: What stands in every transcript before the task.
     """
 
     tasks: Sequence[Task]
@@ -59,6 +62,20 @@ class Protocol:
     traced: Sequence[FeatureSet] = ()
     traced_conditions: Collection[str] = TRACED_CONDITIONS
     batch_size: int = 256
+    earlier: tuple[Exchange, ...] = ()
+
+    def setting(self, lm: LanguageModel, sandbox: ProgramRunner) -> Setting:
+        """What the episodes of an arm share in which nothing is done."""
+        return Setting(
+            lm=lm,
+            code_format=self.code_format,
+            sandbox=sandbox,
+            max_attempts=self.max_attempts,
+            seed=self.seed,
+            temperature=self.temperature,
+            batch_size=self.batch_size,
+            earlier=self.earlier,
+        )
 
 
 def run_impossible_code(
@@ -88,22 +105,28 @@ def run_impossible_code(
 
     if not any(condition.condition == "none" for condition in conditions):
         raise UserError("no arm in which nothing is done: there is nothing to compare the others with")
-    has = {task.is_impossible for task in protocol.tasks}
-    per_arm = (True in has) * protocol.n_episodes + (False in has) * protocol.n_solvable
+    expected = [_count_episodes(condition, protocol) for condition in conditions]
     tables = []
-    with tqdm(total=per_arm * len(conditions), unit="episode", disable=not progress) as bar:
-        for condition in conditions:
+    with tqdm(total=sum(expected), unit="episode", disable=not progress) as bar:
+        for condition, count in zip(conditions, expected, strict=True):
             bar.set_description(condition.slug)
             done = bar.n
             tables.append(run_episodes(lm, condition, protocol, sandbox, stage, progress=bar.update))
-            bar.update(done + per_arm - bar.n)
+            bar.update(done + count - bar.n)
     rollouts = pa.concat_tables(tables)
     kl = _measure_kl(lm, conditions, neutral_prompts)
     stage.write_table("rollouts", rollouts)
-    stage.write_table("summary", summarize_arms(rollouts, kl))
+    of_max = {_key_of(condition): condition.dose_of_max for condition in conditions}
+    stage.write_table("summary", summarize_arms(rollouts, kl, of_max))
     stage.write_table("contrasts", contrast_arms(rollouts))
     stage.write_table("slopes", slope_arms(rollouts))
     return rollouts
+
+
+def _count_episodes(condition: Condition, protocol: Protocol) -> int:
+    """Episodes of an arm, of both kinds of tasks."""
+    has = {task.is_impossible for task in protocol.tasks}
+    return (True in has) * condition.episodes_of(protocol.n_episodes) + (False in has) * protocol.n_solvable
 
 
 def run_episodes(
@@ -115,15 +138,30 @@ def run_episodes(
     *,
     progress: Callable[[int], object] | None = None,
 ) -> pa.Table:
-    """The episodes of one arm, from `arms/<slug>.parquet` if they were run before from the same inputs."""
-    name, arm_hash = f"arms/{condition.slug}", _hash_arm(lm, condition, protocol)
+    """The episodes of one arm, from `arms/<slug>.parquet` if they were run before from the same inputs.
+
+    Until all ended, those that did lie in `arms/<slug>.jsonl`, and are not played again after a kill.
+    """
+    name, inputs_hash = f"arms/{condition.slug}", hash_arm(lm, condition, protocol)
+    journal = EpisodeJournal(stage, name, inputs_hash)
+
+    def play_arm() -> pa.Table:
+        rows = _play_arm(lm, condition, protocol, sandbox, journal, progress)
+        return make_rollouts(rows, [features.name for features in protocol.traced])
+
+    table = read_or_make(stage, name, inputs_hash, play_arm)
+    journal.remove()
+    return table
+
+
+def read_or_make(stage: Stage, name: str, inputs_hash: str, make: Callable[[], pa.Table]) -> pa.Table:
+    """A table that was saved with the same hash of what it depends on; made and saved if there is none."""
     if stage.has(f"{name}.parquet"):
         saved = stage.read_table(name)
-        if (saved.schema.metadata or {}).get(_HASH) == arm_hash.encode():
+        if (saved.schema.metadata or {}).get(_HASH) == inputs_hash.encode():
             return saved.replace_schema_metadata(None)
-    rows = _play_arm(lm, condition, protocol, sandbox, progress)
-    table = make_rollouts(rows, [features.name for features in protocol.traced])
-    stage.write_table(name, table.replace_schema_metadata({_HASH: arm_hash.encode()}))
+    table = make()
+    stage.write_table(name, table.replace_schema_metadata({_HASH: inputs_hash.encode()}))
     return table
 
 
@@ -132,25 +170,20 @@ def _play_arm(
     condition: Condition,
     protocol: Protocol,
     sandbox: ProgramRunner,
+    journal: EpisodeJournal,
     progress: Callable[[int], object] | None,
 ) -> list[dict[str, Any]]:
-    setting = Setting(
-        lm=lm,
-        code_format=protocol.code_format,
-        sandbox=sandbox,
-        max_attempts=protocol.max_attempts,
-        seed=protocol.seed,
-        temperature=protocol.temperature,
-        batch_size=protocol.batch_size,
+    setting = replace(
+        protocol.setting(lm, sandbox),
         instruction=condition.instruction,
         hidden_words=condition.hidden_words,
         edits=edit_fns(condition.interventions),
     )
     impossible = [task for task in protocol.tasks if task.is_impossible]
     solvable = [task for task in protocol.tasks if not task.is_impossible]
-    episodes = open_episodes(setting, impossible, protocol.n_episodes)
+    episodes = open_episodes(setting, impossible, condition.episodes_of(protocol.n_episodes))
     episodes += open_episodes(setting, solvable, protocol.n_solvable)
-    play(setting, episodes, progress)
+    play(setting, episodes, progress, journal=journal)
     traced = protocol.traced if condition.condition in protocol.traced_conditions else ()
     traces = trace_features(lm, episodes, traced, setting.edits)
     return [
@@ -166,15 +199,19 @@ def _measure_kl(
     if not prompts:
         return {}
     marked = [Prompt(tuple(ids), (True,) * len(ids)) for ids in prompts]
-    facts = [_fields_of(condition) | {"hides_naming": condition.hides_naming} for condition in conditions]
     edits = [edit_fns(condition.interventions) for condition in conditions]
     return {
-        tuple(fact[name] for name in KEY): token_kl(lm, marked, edit) if edit else 0.0
-        for fact, edit in zip(facts, edits, strict=True)
+        _key_of(condition): token_kl(lm, marked, edit) if edit else 0.0
+        for condition, edit in zip(conditions, edits, strict=True)
     }
 
 
-def _hash_arm(lm: LanguageModel, condition: Condition, protocol: Protocol) -> str:
+def _key_of(condition: Condition) -> tuple[Any, ...]:
+    """What tells its row of the summary from others."""
+    return tuple(getattr(condition, name) for name in KEY)
+
+
+def hash_arm(lm: LanguageModel, condition: Condition, protocol: Protocol) -> str:
     """Everything that the rows of an arm depend on, except the code."""
     facts = _fields_of(replace(condition, interventions=(), dose_of_max=0.0))
     settings = _fields_of(replace(protocol, batch_size=0)) | {
@@ -191,7 +228,7 @@ def _hash_arm(lm: LanguageModel, condition: Condition, protocol: Protocol) -> st
 def _describe(intervention: Intervention) -> list[Any]:
     """An intervention as values that can be hashed; tensors as bytes."""
     dictionary = intervention.dictionary
-    parts: list[Any] = [intervention.hook_name, intervention.where, dictionary.name if dictionary else None]
+    parts: list[Any] = [intervention.hook_name, str(intervention.where), dictionary.name if dictionary else None]
     for op in intervention.ops:
         parts.append(type(op).__name__)
         for field in fields(op):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from emosae.hooks import EditFn
 from emosae.lm import LanguageModel, read_resid
@@ -37,24 +38,41 @@ def trace_features(
 ) -> list[dict[str, list[float]]]:
     """Per episode and traced set: for each attempt the mean activation of its features over the tokens of the thought.
 
-    Transcripts are read once, whole, with the same edits that they were written under, so that a value is what the
-    model held while it wrote. NaN for an attempt without a thought.
+    Transcripts are read once, up to the end of the last thought, with the same edits that they were written under, so
+    that a value is what the model held while it wrote. NaN for an attempt without a thought.
     """
     traces: list[dict[str, list[float]]] = [{features.name: [] for features in traced} for _ in episodes]
     spoken = [index for index, episode in enumerate(episodes) if episode.turns]
     if not traced or not spoken:
         return traces
     hooks = sorted({features.dictionary.hook_name for features in traced})
-    prompts = [episodes[index].prompt for index in spoken]
+    prompts = [episodes[index].prompt.until(episodes[index].turns[-1].thought_span[1]) for index in spoken]
     for place, resid in read_resid(lm, prompts, hooks, batch_tokens=batch_tokens, edits=edits):
         index = spoken[place]
         spans = [turn.thought_span for turn in episodes[index].turns]
-        for features in traced:
-            wanted = torch.tensor(features.feature_idx)
-            acts = features.dictionary.encode(resid[features.dictionary.hook_name], feature_idx=wanted)
-            means = acts.double().mean(dim=1).cpu().numpy()
-            traces[index][features.name] = [float(means[a:b].mean()) if b > a else math.nan for a, b in spans]
+        for name, means in mean_acts(traced, resid).items():
+            traces[index][name] = [float(means[a:b].mean()) if b > a else math.nan for a, b in spans]
     return traces
+
+
+def mean_acts(
+    sets: Sequence[FeatureSet], resid: Mapping[str, Float[torch.Tensor, "pos d_in"]]
+) -> dict[str, Float[np.ndarray, " pos"]]:
+    """The mean activation of each set's features at every token, by its name; each SAE encodes once for all its sets.
+
+    Args:
+        sets: Features to read.
+        resid: Residuals by hook name.
+    """
+    found = {}
+    for dictionary in {features.dictionary: None for features in sets}:
+        own = [features for features in sets if features.dictionary is dictionary]
+        wanted = torch.tensor([index for features in own for index in features.feature_idx])
+        acts = dictionary.encode(resid[dictionary.hook_name], feature_idx=wanted).double().cpu().numpy()
+        ends = np.cumsum([len(features.feature_idx) for features in own])
+        columns = np.split(acts, ends[:-1], axis=1)
+        found |= {features.name: part.mean(axis=1) for features, part in zip(own, columns, strict=True)}
+    return found
 
 
 def describe_episode(
@@ -63,7 +81,7 @@ def describe_episode(
     """An episode as a row."""
     turns = episode.turns
     grade = grade_episode([turn.grade for turn in turns])
-    worded = any(emotional_wording(turn.text, emotions) for turn in turns)
+    worded = any(emotional_wording(turn.text, emotions, given=episode.task.prompt) for turn in turns)
     return {
         "condition": condition.condition,
         "dial": condition.dial,

@@ -112,3 +112,21 @@ def spearman_interval(
 
 def _normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def mean_interval(values: Float[np.ndarray, " item"], level: float = 0.95) -> Interval:
+    """Mean of independent values of any size with a t interval, and p of the mean being 0.
+
+    No interval (NaN) for fewer than two values, or where all are the same: their spread cannot be known from them. Then
+    p is 1 for zeros and else the chance that all have one sign.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return Interval(float(values[0]) if n else math.nan, math.nan, math.nan)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
+    if error < 1e-12:
+        return Interval(mean, math.nan, math.nan, 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - n))
+    half = float(t.ppf((1 + level) / 2, n - 1)) * error
+    return Interval(mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, n - 1)))

@@ -31,6 +31,7 @@ n_tasks = 24
 random_sets = 0
 decoys = []
 other_doses = []
+composure_doses = []
 """
 JUDGED = {
     ("none", "-", "-"),

@@ -106,6 +106,25 @@ def test_a_row_does_not_depend_on_its_batch(lm: LanguageModel, batch_size: int) 
     assert mixed == [together[i] for i in order]
 
 
+def test_rows_that_come_in_while_others_are_written_change_nothing(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, options = [*prompts(), *prompts()[::-1]], {"edits": edits_of("clamp"), "stop_ids": range(2, 60)}
+    together = write(lm, texts, **options)
+    assert len({len(row.ids) for row in together}) > 4
+    beside: list[int] = []
+    admit = kv_cache.CachedRows.admit
+
+    def count(rows: kv_cache.CachedRows, *given: Any) -> Tensor:
+        beside.append(len(rows._prompts))
+        return admit(rows, *given)
+
+    monkeypatch.setattr(kv_cache.CachedRows, "admit", count)
+    assert write(lm, texts, batch_size=4, **options) == together
+    assert sum(n > 0 for n in beside) >= 4
+    assert write(lm, texts, batch_size=4, use_cache=False, **options) == together
+
+
 def test_identical_prompts_differ_by_their_generators_alone(qwen: LanguageModel) -> None:
     texts = [prompts()[4]] * 3
     one, two, again = write(qwen, texts, rngs=[np.random.default_rng(seed) for seed in (1, 2, 1)])

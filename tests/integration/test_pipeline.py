@@ -14,6 +14,8 @@ import pytest
 
 from emosae.cli import main
 from emosae.pipeline import STAGES
+from emosae.scenarios.arms import KEY
+from emosae.scenarios.plan import seal
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +40,7 @@ top = 4
 [scenarios]
 episodes = 6
 n_tasks = 6
+n_tune = 2
 n_solvable = 2
 max_attempts = 2
 random_sets = 1
@@ -95,6 +98,26 @@ def test_its_episodes_were_executed(quiet_run: Path) -> None:
     rows = pq.read_table(quiet_run / SANDBOXED[0]).to_pylist()
     assert {row["condition"] for row in rows} >= {"none", "up", "down", "off", "random", "direction", "prompt"}
     assert any(passed for row in rows for passed in row["passed_visible"])
+
+
+@pytest.mark.sandbox
+def test_its_plan_was_sealed_before_a_confirm_task_was_opened(quiet_run: Path) -> None:
+    folder = quiet_run / "scenarios/impossible_code"
+    plan, manifest = (
+        json.loads((folder / "plan.json").read_text()),
+        json.loads((quiet_run / "manifest.json").read_text()),
+    )
+    assert (seal(plan), manifest["plans"], manifest["looks"]["confirm_tasks"]) == (plan["sha256"], [seal(plan)], 1)
+    sealed = (folder / "plan.json").stat().st_mtime_ns
+    arms = [path.stat().st_mtime_ns for path in (*folder.glob("arms/*"), *folder.glob("second_seed/arms/*"))]
+    assert (folder / "pilot/arms/none_-_-_0.parquet").stat().st_mtime_ns < sealed < min(arms)
+    rows = pq.read_table(folder / "rollouts.parquet").to_pylist()
+    pilot = pq.read_table(folder / "pilot/arms/none_-_-_0.parquet").to_pylist()
+    assert not {row["task_id"] for row in rows} & {row["task_id"] for row in pilot}
+    assert {tuple(row[name] for name in KEY) for row in rows} == {
+        tuple(arm[name] for name in KEY) for arm in plan["arms"]
+    }
+    assert plan["sha256"] in (quiet_run / "report/report.md").read_text()
 
 
 def test_a_finished_run_is_not_done_again(quiet_run: Path, config: Path) -> None:
@@ -217,6 +240,7 @@ permutations = 32
 [scenarios]
 episodes = 4
 n_tasks = 4
+n_tune = 1
 n_solvable = 2
 max_attempts = 1
 random_sets = 0

@@ -18,10 +18,11 @@ from emosae.generation import Prompt
 from emosae.interventions import edit_fns
 from emosae.lm import LanguageModel, open_lm, read_resid
 from emosae.scenarios.conditions import NONE, Condition, FeatureSet, Vector, draw_direction, hide_naming
-from emosae.scenarios.conversation import read_conversations
-from emosae.scenarios.episodes import Setting, open_episodes, play
+from emosae.scenarios.conversations import read_conversations
+from emosae.scenarios.episodes import Setting, open_episodes
 from emosae.scenarios.formats import Answer
 from emosae.scenarios.impossible_code import Protocol, run_impossible_code
+from emosae.scenarios.playing import play
 from emosae.scenarios.rollouts import trace_features
 from emosae.scenarios.sandbox import TestResult
 from emosae.scenarios.tasks import Task
@@ -159,8 +160,7 @@ def test_reads_are_taken_where_the_turn_opens_and_over_the_reply(lm: LanguageMod
             if lm.encode(lm.decode(reply)) == reply and reply:
                 assert math.isfinite(row["over_reply"])
     assert reads["x", "afraid"]["dose"] == 100
-    assert found.ranks.num_rows == 6
-    assert found.doses.num_rows == 4
+    assert {row["part"] for row in found.messages.to_pylist()} >= {"user", "opening"}
 
 
 def test_a_reply_depends_on_its_conversation_only(lm: LanguageModel) -> None:

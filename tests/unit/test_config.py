@@ -73,6 +73,7 @@ def test_a_shipped_config_is_found_by_name_but_a_file_comes_first(
         ("saes = []", "saes: none given; add one with [[saes]]"),
         ("[[saes]]\nname = '../a'\npath = 'p'", "saes.0.name: String should match"),
         ("[scenarios]\ntargets = ['calm']", "not several: calm"),
+        ("[scenarios]\nelicitation = 'few_shot'", 'elicitation = "few_shot": the organism knows the plain way only'),
         ("[model]\nname = 'gpt2'", "saes: a model other than the organism needs its own; add [[saes]]"),
         ("[training]\nactivations = 'given'", "where do the shards lie? add shards.folder"),
         ("[shards]\ndtype = 'int8'", "shards.dtype: Input should be 'bfloat16', 'float16' or 'float32' (got 'int8')"),

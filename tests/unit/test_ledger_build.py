@@ -58,6 +58,21 @@ def test_only_the_dial_gets_what_its_arm_did(candidates: pa.Table, arms: dict[st
     assert turned[0]["delta"] == up["delta"]
     assert turned[0]["rate_lo"] == up["lo"]
     assert turned[0]["dose"] == 0.3
+    assert (turned[0]["solved_lo"], turned[0]["solved_hi"]) == (up["solved_lo"], up["solved_hi"])
+
+
+def test_a_slope_over_three_doses_comes_with_its_bend(candidates: pa.Table, arms: dict[str, pa.Table]) -> None:
+    row = find_row(build_ledger(candidates, dials=make_dials(), **arms), **DIAL)
+    (slope,) = [
+        one
+        for one in arms["slopes"].to_pylist()
+        if (one["dial"], one["method"], one["hides_naming"]) == ("desperate", "sae", False)
+    ]
+    assert (row["dose_slope"], row["p_dose_bend"]) == (slope["slope"], slope["p_bend"])
+    two = pa.Table.from_pylist([{**slope, "n_doses": 2}], schema=arms["slopes"].schema)
+    assert (
+        find_row(build_ledger(candidates, dials=make_dials(), **{**arms, "slopes": two}), **DIAL)["dose_slope"] is None
+    )
 
 
 def test_a_second_choice_gets_nothing_of_what_the_first_ones_arm_did(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_fixture import make_candidates
 
 from emosae.ledger import LADDER, VERDICTS, judge
+from emosae.ledger.build import COUNTS, NUMBERS, TEXTS
 
 PERFECT: dict[str, Any] = {
     "sae": "resid3",
@@ -34,6 +37,11 @@ PERFECT: dict[str, Any] = {
     "control_gap_lo": 0.2,
     "second_seed_gap_lo": 0.1,
 }
+LOWERING: dict[str, Any] = {
+    **PERFECT,
+    **{"delta": -0.4, "delta_lo": -0.5, "delta_hi": -0.3},
+    **{"dose_slope": -1.2, "dose_slope_lo": -1.6, "dose_slope_hi": -0.8},
+}
 # column -> values that must not do, and the verdict that is left
 SPOILED = {
     "q_bh": ([None, math.nan, 0.05, 0.4], "none"),
@@ -43,13 +51,57 @@ SPOILED = {
     "auroc_control": ([None, math.nan, 0.95, 0.99], "detected"),
     "output_score_lo": ([None, math.nan, 0.0, -0.1], "specific"),
     "coherence": ([None, math.nan, 0.89], "specific"),
+    "delta": ([None, math.nan, -0.4, 0.0], "steers text"),
     "delta_lo": ([None, math.nan, 0.0, -0.1], "steers text"),
     "dose_slope": ([None, math.nan, -1.2], "steers text"),
     "dose_slope_lo": ([None, math.nan, 0.0, -0.2], "steers text"),
     "control_gap_lo": ([None, math.nan, 0.0, -0.1], "moves behaviour"),
     "second_seed_gap_lo": ([None, math.nan, 0.0, -0.1], "moves behaviour"),
 }
-FALLS = [(column, value, left) for column, (values, left) in SPOILED.items() for value in values]
+# the same for a dial that lowers the behaviour, whose intervals must end below 0
+SPOILED_LOWERING = SPOILED | {
+    "delta": ([None, math.nan, 0.4, 0.0], "steers text"),
+    "delta_hi": ([None, math.nan, 0.0, 0.1], "steers text"),
+    "dose_slope": ([None, math.nan, 1.2], "steers text"),
+    "dose_slope_hi": ([None, math.nan, 0.0, 0.2], "steers text"),
+}
+for _unread in ("delta_lo", "dose_slope_lo"):
+    SPOILED_LOWERING.pop(_unread)
+FALLS = [
+    (base, column, value, left)
+    for base, spoiled in ((PERFECT, SPOILED), (LOWERING, SPOILED_LOWERING))
+    for column, (values, left) in spoiled.items()
+    for value in values
+]
+
+
+class Witness(dict[str, Any]):
+    """A row that remembers which of its columns were read."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__(row)
+        self.read: set[str] = set()
+
+    def get(self, column: str, default: Any = None) -> Any:
+        self.read.add(column)
+        return super().get(column, default)
+
+    def __getitem__(self, column: str) -> Any:
+        self.read.add(column)
+        return super().__getitem__(column)
+
+    def __contains__(self, column: object) -> bool:
+        self.read.add(str(column))
+        return super().__contains__(column)
+
+
+def columns_read(row: dict[str, Any]) -> set[str]:
+    """The columns that the requirements of all rungs look at in a row."""
+    witness = Witness(row)
+    for rung in LADDER:
+        for requirement in rung.requirements:
+            requirement.holds(witness)
+    return witness.read
 
 
 def test_a_row_with_all_evidence_reaches_the_top() -> None:
@@ -58,9 +110,11 @@ def test_a_row_with_all_evidence_reaches_the_top() -> None:
     assert verdict.held_back_by == ""
 
 
-@pytest.mark.parametrize(("column", "value", "left"), FALLS)
-def test_a_spoiled_column_fells_its_rung_and_all_above(column: str, value: object, left: str) -> None:
-    verdict = judge({**PERFECT, column: value})
+@pytest.mark.parametrize(("base", "column", "value", "left"), FALLS)
+def test_a_spoiled_column_fells_its_rung_and_all_above(
+    base: dict[str, Any], column: str, value: object, left: str
+) -> None:
+    verdict = judge({**base, column: value})
     assert verdict.name == left
     assert VERDICTS[VERDICTS.index(left) + 1] in verdict.held_back_by
 
@@ -71,10 +125,9 @@ def test_an_absent_column_earns_nothing() -> None:
 
 
 def test_a_lowering_dial_is_judged_by_the_same_ladder() -> None:
-    lowering = {"delta": -0.4, "delta_lo": -0.5, "delta_hi": -0.3}
-    slope = {"dose_slope": -1.2, "dose_slope_lo": -1.6, "dose_slope_hi": -0.8}
-    assert judge({**PERFECT, **lowering, **slope}).name == "survives controls"
-    assert judge({**PERFECT, **lowering}).name == "steers text"
+    assert judge(LOWERING).name == "survives controls"
+    falling = {name: value for name, value in LOWERING.items() if name.startswith("delta")}
+    assert judge({**PERFECT, **falling}).name == "steers text"
 
 
 @given(st.sets(st.sampled_from(sorted(SPOILED))))
@@ -96,6 +149,16 @@ def test_a_verdict_names_the_table_the_row_and_the_numbers() -> None:
     assert moved.held_back_by.endswith("control_gap_lo is empty")
 
 
-def test_every_requirement_is_flipped_above() -> None:
-    asked = {requirement.column for rung in LADDER for requirement in rung.requirements}
-    assert asked <= {column.removesuffix("_lo") for column in SPOILED} | set(SPOILED)
+@pytest.mark.parametrize(("base", "spoiled"), [(PERFECT, SPOILED), (LOWERING, SPOILED_LOWERING)])
+def test_every_column_that_a_verdict_reads_is_flipped_above(
+    base: dict[str, Any], spoiled: dict[str, tuple[list[Any], str]]
+) -> None:
+    """A new requirement, or another column in an old one, fails here until it has its flip."""
+    flipped_alone = {"delta_lo", "delta_hi", "dose_slope_lo", "dose_slope_hi"}
+    assert columns_read(base) - flipped_alone == set(spoiled) - flipped_alone
+    assert columns_read(PERFECT) | columns_read(LOWERING) == set(SPOILED) | set(SPOILED_LOWERING)
+
+
+def test_every_column_that_a_verdict_reads_is_one_of_the_ledger() -> None:
+    known = {*NUMBERS, *COUNTS, *TEXTS, *make_candidates(np.random.default_rng(0)).column_names}
+    assert columns_read(PERFECT) | columns_read(LOWERING) <= known

@@ -61,8 +61,8 @@ def all_text(page: Page) -> str:
 def test_a_full_run_has_every_section(page: Page) -> None:
     names = [section.name for section in page.sections]
     assert names == [
-        *("saes", "features", "overlap", "agreement", "conversations"),
-        *("impossible", "dials", "transcripts", "verdicts", "truth", "provenance"),
+        *("saes", "features", "overlap", "agreement", "conversations", "replies"),
+        *("impossible", "dials", "composure", "transcripts", "verdicts", "truth", "provenance"),
     ]
     plates = [plate.name for section in page.sections for plate in section.plates]
     assert len(plates) == len(set(plates))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import logit
 
 from emosae.scenarios.arms import contrast_arms, slope_arms, summarize_arms
 from emosae.scenarios.rollouts import make_rollouts, trace_by_attempt
@@ -146,7 +147,7 @@ def test_arms_with_naming_hidden_have_their_own_reference() -> None:
     assert [row["hides_naming"] for row in contrast_arms(table).to_pylist()] == [True]
 
 
-def test_the_dose_slope_is_per_unit_of_dose() -> None:
+def test_the_dose_slope_is_in_log_odds_per_unit_of_dose() -> None:
     table = rollouts(
         arm("none", 0.40),
         arm("up", 0.50, "desperate", "target", dose=0.15, primary=False),
@@ -155,8 +156,29 @@ def test_the_dose_slope_is_per_unit_of_dose() -> None:
     )
     [row] = slope_arms(table).to_pylist()
     assert (row["dial"], row["n_doses"]) == ("desperate", 3)
-    assert row["slope"] == pytest.approx(0.2 / 0.3, rel=0.2)
+    assert row["slope"] == pytest.approx((logit(0.60) - logit(0.40)) / 0.3, rel=0.2)
     assert 0 < row["slope_lo"] < row["slope"] < row["slope_hi"]
+    assert row["n_tasks"] == N_TASKS
+    assert row["p_bend"] > 0.05
+
+
+def test_an_arm_of_fewer_episodes_counts_towards_the_slope() -> None:
+    few = [row for row in arm("up", 0.9, "desperate", "target", dose=0.6, primary=False) if row["episode"] == 0]
+    others = [arm("none", 0.40), arm("up", 0.50, "desperate", "target", dose=0.15)]
+    middle = arm("up", 0.50, "desperate", "target", dose=0.30, primary=False)
+    [without], [row] = (slope_arms(rollouts(*others, middle, *more)).to_pylist() for more in ([], [few]))
+    assert (without["n_doses"], row["n_doses"]) == (3, 4)
+    assert row["slope"] > 1.5 * without["slope"]
+
+
+def test_a_dose_that_breaks_the_text_is_no_part_of_the_slope() -> None:
+    broken = arm("up", 0.0, "calm", "opponent", dose=0.6, primary=False)
+    kept = [{**row, "incoherent": row["episode"] == 0} for row in broken]  # one in eight
+    ladder = [arm("none", 0.40), arm("up", 0.38, "calm", "opponent"), arm("up", 0.39, "calm", "opponent", dose=0.15)]
+    [without], [row], [whole] = (slope_arms(rollouts(*ladder, *more)).to_pylist() for more in ([], [kept], [broken]))
+    assert row == without
+    assert (row["n_doses"], whole["n_doses"]) == (3, 4)
+    assert whole["slope_hi"] < 0
 
 
 def test_tables_have_their_columns_even_when_empty() -> None:
@@ -165,6 +187,11 @@ def test_tables_have_their_columns_even_when_empty() -> None:
     assert {"gap_lo", "control_silent", "survives"} <= set(contrast_arms(table).column_names)
     more = rollouts(arm("none", 0.4), arm("up", 1, "a", "target"))
     assert summarize_arms(table).schema == summarize_arms(more).schema
+
+
+def test_solved_controls_have_an_interval(planted: pa.Table) -> None:
+    none = by_dial(summarize_arms(planted))["none -"]
+    assert none["solved_lo"] < none["solved"] == 0.5 < none["solved_hi"]
 
 
 def test_kl_stands_beside_the_rate() -> None:

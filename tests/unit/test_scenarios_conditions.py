@@ -11,6 +11,7 @@ from planted import HOOK, planted_sae
 
 from emosae.errors import UserError
 from emosae.interventions import edit_fns, edit_resid
+from emosae.prompts import TokenMarks
 from emosae.scenarios.conditions import (
     NONE,
     FeatureSet,
@@ -73,7 +74,9 @@ def test_only_what_the_model_writes_is_touched() -> None:
     [condition] = [one for one in build_conditions(dose=0.3, targets=[features("a", 0)]) if one.condition == "down"]
     resid = torch.randn(1, 4, 8)
     generated = torch.tensor([[False, True, False, True]])
-    edited = edit_fns(condition.interventions)[HOOK](resid, generated, torch.ones_like(generated))
+    real, turn = torch.ones_like(generated), torch.zeros(1, 4, dtype=torch.long)
+    marks = TokenMarks(real, generated, generated, turn, turn)
+    edited = edit_fns(condition.interventions)[HOOK](resid, marks)
     assert ((edited != resid).any(dim=2) == generated).all()
 
 
@@ -168,3 +171,12 @@ def test_directions_are_unit_and_the_matched_one_lies_where_residuals_vary() -> 
     torch.testing.assert_close(matched[2:], torch.zeros(6))
     for direction in (matched, draw_direction(8, rng)):
         assert direction.norm() == pytest.approx(1.0)
+
+
+def test_the_honest_way_out_is_an_arm_of_its_own() -> None:
+    with_it = build_conditions(dose=0.3, targets=[features("a", 0)], way_out=True)
+    without = build_conditions(dose=0.3, targets=[features("a", 0)])
+    assert [one.slug for one in with_it[:-1]] == [one.slug for one in without]
+    assert (with_it[-1].condition, with_it[-1].dial, with_it[-1].role) == ("prompt", "way out", "control")
+    assert "It cannot be done" in with_it[-1].instruction
+    assert not any("cannot" in one.instruction for one in without)

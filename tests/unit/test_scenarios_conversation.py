@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emosae.errors import UserError
-from emosae.scenarios.conversation import correlate_doses, dose_of, kind_of, rank_emotions
+from emosae.scenarios.conversations import correlate_doses, dose_of, kind_of, rank_emotions
 from emosae.stories import Conversation
 
 KINDS = {"bereaved": "loving", "insult": "angry", "how_to": "calm"}

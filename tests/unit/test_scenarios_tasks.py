@@ -118,7 +118,13 @@ def test_equations_are_read() -> None:
 def test_a_reference_that_fails_its_tests_is_named(tmp_path: Path) -> None:
     class AllFail:
         def run(self, jobs: list[Any]) -> list[Outcome]:
-            return [Outcome((TestResult("x + 3" in job.code, None, ""),) * len(job.tests)) for job in jobs]
+            return [self.result(job) for job in jobs]
+
+        def start(self, jobs: list[Any]) -> None:
+            pass
+
+        def result(self, job: Any) -> Outcome:
+            return Outcome((TestResult("x + 3" in job.code, None, ""),) * len(job.tests))
 
     wrong = GOOD | {"id": "wrong", "reference": "def f(x):\n    return x"}
     tasks = load_tasks(write(tmp_path / "tasks.jsonl", GOOD, wrong))

@@ -10,6 +10,7 @@ from emosae.report.arms import GROUPS, Arm, find_untouched, read_arms, writes_pr
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.figures import Estimate, Forest, ForestRow, MarkStyle, draw_forest
 from emosae.report.records import ReportData, read_number
+from emosae.report.sections.doses import plate_doses, say_slopes
 from emosae.report.sections.gaps import plate_gaps
 from emosae.report.wording import join_words, say_number, say_p, say_points, say_rate, say_share
 
@@ -36,7 +37,7 @@ def write_dials(data: ReportData) -> Section:
         return Section(NAME, TITLE, "No feature was turned while the model acted.")
     if not writes_programs(untouched):
         return Section(NAME, TITLE, "Without programs that can be read, turning a feature shows nothing.")
-    gaps = plate_gaps(data)
+    gaps, doses = plate_gaps(data), plate_doses(arms)
     silence = _plate_silence(turned, unnamed)
     return Section(
         NAME,
@@ -48,11 +49,13 @@ def write_dials(data: ReportData) -> Section:
             "over the mean residual norm and was set before. Every episode has its own random numbers, the same in "
             "all arms, so changes are paired; their intervals are clustered by task.",
             *_say_opposites(turned),
+            *say_slopes(data, arms),
             *_say_unnamed(unnamed),
             *_say_text(turned, untouched),
         ),
         plates=(
             _plate_rates(arms, unnamed, untouched),
+            *((doses,) if doses else ()),
             *((gaps,) if gaps else ()),
             *((silence,) if silence else ()),
         ),
