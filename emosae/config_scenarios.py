@@ -64,14 +64,14 @@ class ScenariosSection(Section):
     composure_doses: tuple[float, ...] = Field(
         default=(0.10, 0.60), description="Further doses of opponents alone: how much they protect, at what price."
     )
-    composure_episodes: Count = Field(default=100, description="Episodes at each of those doses, at most.")
+    composure_episodes: Count = Field(default=60, description="Episodes at each of those doses, at most.")
     targets: tuple[str, ...] = Field(default=("desperate",), description="Emotions expected to raise the behaviour.")
     opponents: tuple[str, ...] = Field(default=("calm",), description="Emotions expected to lower it.")
     decoys: tuple[str, ...] = Field(
         default=("proud", "curious", "afraid", "guilty"), description="Emotions expected to leave it alone."
     )
     random_sets: int = Field(default=3, ge=0, description="Random feature sets matched to the target.")
-    mediation_episodes: int = Field(default=60, ge=0, description="Episodes of each loop with features held; 0: none.")
+    mediation_episodes: int = Field(default=40, ge=0, description="Episodes of each loop with features held; 0: none.")
     way_out: bool = Field(
         default=False, description="Add an arm in which the model may say that a task cannot be done."
     )
