@@ -124,9 +124,9 @@ def test_a_killed_process_ends_the_others_and_all_go_on_from_the_last_checkpoint
 
 CONFIG = """
 [stories]
-per_emotion = 3
+per_emotion = 6
 [training]
-documents = 60
+documents = 120
 [[saes]]
 name = "sae"
 hook_name = "blocks.2.hook_resid_post"
