@@ -33,7 +33,7 @@ from emosae.selectivity import (
     sweep_layers,
 )
 from emosae.stories import Story, format_stories
-from emosae.training import SaeTrainSpec, train_saes
+from emosae.training import SaeTrainSpec, clear_checkpoints, train_saes
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def train_missing(inputs: Inputs, stage: Stage) -> None:
     specs = [_spec(inputs, sae) for sae in inputs.cfg.saes if isinstance(sae, SaeToTrain) and not stage.has(sae.name)]
     inputs.world.wait()
     if not specs:
+        if inputs.world.is_first:
+            clear_checkpoints(stage)
         return
     hooks = sorted({spec.hook_name for spec in specs})
     rows = gather_rows(inputs, hooks)

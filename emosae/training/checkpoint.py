@@ -190,12 +190,6 @@ class Checkpoints:
         steps = self._steps()
         return steps[-1] if steps else None
 
-    def clear(self) -> None:
-        """Delete them all."""
-        for step in self._steps():
-            self._delete(step)
-        self._stage.clear()
-
     def _steps(self) -> list[int]:
         if not self._stage.path.is_dir():
             return []
@@ -206,6 +200,14 @@ class Checkpoints:
         self._stage.file(f"step-{step:09d}.json").unlink()
         for name in record["specs"]:
             self._stage.file(_file(name, step), ".safetensors").unlink(missing_ok=True)
+
+
+def clear_checkpoints(stage: Stage) -> None:
+    """Delete the checkpoints of a stage whose SAEs are all there.
+
+    Whoever finds nothing left to train calls it too, since a kill may have come after the last SAE was saved.
+    """
+    stage.substage("checkpoints").clear()
 
 
 def _file(name: str, step: int) -> str:

@@ -22,7 +22,7 @@ from emosae.errors import UserError
 from emosae.files import content_hash
 from emosae.store import Stage
 from emosae.tracking import Tracker
-from emosae.training.checkpoint import CheckpointPolicy, Checkpoints, Progress
+from emosae.training.checkpoint import CheckpointPolicy, Checkpoints, Progress, clear_checkpoints
 from emosae.training.finish import finish_sae
 from emosae.training.scale import Scaling, measure_scale
 from emosae.training.signals import StopRequest
@@ -95,9 +95,9 @@ def train_saes(
         group.train(open_tracker, progress=progress)
         for spec in wanted:
             finish_sae(group.trainers[spec.name], spec, stream, held_out[spec.hook_name], stage, world)
-        if world.is_first:
-            group.checkpoints.clear()
-        world.wait()
+    if world.is_first:
+        clear_checkpoints(stage)
+    world.wait()
     return {spec.name: stage.file(spec.name) for spec in specs}
 
 

@@ -395,7 +395,7 @@ def test_a_wrong_key_or_model_is_refused_at_once(world: World, tmp_path: Path, s
 
 def test_one_bad_request_costs_its_own_cells_only(world: World, tmp_path: Path) -> None:
     world.faults = [lambda handler, asked: handler.send(400, '{"error": {"message": "content filter"}}')]
-    tally = generate(tmp_path / "s.jsonl")
+    tally = generate(tmp_path / "s.jsonl", QUICK.model_copy(update={"concurrency": 1}))  # so a call of three is first
     assert (tally.written, len(tally.given_up), tally.retries) == (21, 3, 0)
     assert "content filter" in next(iter(tally.given_up.values()))
 

@@ -149,6 +149,21 @@ def test_a_checkpoint_of_other_specs_is_not_gone_on_from(tmp_path: Path) -> None
     assert content_hash(other[SPECS[0].name]) == content_hash(again[SPECS[0].name])
 
 
+def test_checkpoints_go_though_the_kill_came_after_the_last_sae(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(stage: Stage) -> None:
+        raise Killed
+
+    policy = CheckpointPolicy(every_steps=5, every_seconds=None)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("emosae.training.loop.clear_checkpoints", kill)
+        train(tmp_path, policy=policy)
+    assert (tmp_path / "checkpoints").exists()
+    train(tmp_path, policy=policy)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
     def kill(step: int) -> None:
         if step == 6:
