@@ -156,9 +156,10 @@ def test_checkpoints_go_though_the_kill_came_after_the_last_sae(
         raise Killed
 
     policy = CheckpointPolicy(every_steps=5, every_seconds=None)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr("emosae.training.loop.clear_checkpoints", kill)
-        train(tmp_path, policy=policy)
+        with pytest.raises(Killed):
+            train(tmp_path, policy=policy)
     assert (tmp_path / "checkpoints").exists()
     train(tmp_path, policy=policy)
     assert not (tmp_path / "checkpoints").exists()
