@@ -5,10 +5,12 @@ The file is the record. W&B is a guest: whatever happens to it, the run goes on 
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -186,3 +188,14 @@ class _WandbSink:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def has_wandb_login() -> bool:
+    """Whether W&B is installed and has a key for its server; the network is not asked."""
+    try:
+        import wandb
+    except ImportError:
+        return False
+    with suppress(Exception), redirect_stderr(io.StringIO()):
+        return bool(wandb.login(prompt=False, verify=False))
+    return False

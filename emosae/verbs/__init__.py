@@ -7,10 +7,11 @@ every `--help` stays under half a second.
 from emosae.verbs.cluster import Submit, SubmitCancel, SubmitLogs, SubmitStatus
 from emosae.verbs.command import Command
 from emosae.verbs.dials import DialCalibrate
+from emosae.verbs.doctor import Doctor
 from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
 from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport, StoriesWords
-from emosae.verbs.validate import ValidateSelectivity
+from emosae.verbs.validate import ValidateScenarios, ValidateSelectivity
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -31,7 +32,9 @@ VERBS: dict[str, type[Command]] = {
     "stories generate": StoriesGenerate,
     "stories import": StoriesImport,
     "stories words": StoriesWords,
+    "doctor": Doctor,
     "validate selectivity": ValidateSelectivity,
+    "validate scenarios": ValidateScenarios,
 }
 
 __all__ = ["VERBS", "Command"]
