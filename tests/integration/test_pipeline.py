@@ -47,6 +47,9 @@ random_sets = 1
 opponents = []
 decoys = ["proud"]
 other_doses = []
+composure_doses = [0.1]
+composure_episodes = 4
+mediation_episodes = 4
 conversations = "{tmp}/talk.jsonl"
 """
 TALK = [
@@ -247,6 +250,8 @@ random_sets = 0
 opponents = []
 decoys = []
 other_doses = []
+composure_doses = []
+mediation_episodes = 4
 """
     )
     assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0

@@ -80,7 +80,7 @@ def test_it_ranks_the_features_of_a_real_model(shared_dir: Path, tmp_path: Path)
     spec = SaeTrainSpec(model_name=lm.name, hook_name=hook_name, d_sae=128, k=8, steps=60, name="resid3")
     sae = train_sae(harvest(lm, documents, [hook_name])[hook_name], spec, Stage(tmp_path / "trained"))
     rank = ["rank", "--model", str(model), "--stories", "shipped", "--neutral", "shipped"]
-    given = ["--sae", str(sae), "--selectivity.permutations", "64"]
+    given = ["--sae", str(sae), "--selectivity.permutations", "64", "--features.no-random-model"]
     assert main([*rank, *given, "--out", str(tmp_path / "run")]) == 0
     summary = pq.read_table(tmp_path / "run" / "selectivity" / "summary.parquet").to_pylist()
     assert len(summary) == 32
