@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,18 +69,25 @@ class Comparison:
     def ratios(self) -> dict[str, float]:
         """How many times longer peers took than ours: the first by the comparison's name, others with their own too."""
         (_, ours), *peers = self.seconds.items()
-        names = [self.name, *(f"{self.name}: {peer}" for peer, _ in peers[1:])]
+        names = [self.name, *(f"{self.name}: {peer}" for peer, _ in peers[1:])][: len(peers)]
         return {name: theirs / ours for name, (_, theirs) in zip(names, peers, strict=True)}
 
 
-def read_arguments(description: str | None, *, draws_plot: bool = False, **settings: int) -> argparse.Namespace:
+def read_arguments(
+    description: str | None, *, draws_plot: bool = False, quick: Mapping[str, int] | None = None, **settings: int
+) -> argparse.Namespace:
     """Flags of a benchmark: `--json --rounds --threads` and one per setting; sets the threads before torch is there.
 
-    `draws_plot` adds `--plot`, the file that the benchmark draws its figure to.
+    `draws_plot` adds `--plot`, the file that the benchmark draws its figure to; `quick` adds `--quick`, with other
+    defaults, which shows that the benchmark runs and no more.
     """
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the result")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs (default 3)")
+    if quick is not None:
+        parser.add_argument("--quick", action="store_true", help="a small run that shows nothing but that it runs")
+        settings |= quick if "--quick" in sys.argv else {}
+    rounds = settings.pop("rounds", 3)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"times that each contender runs (default {rounds})")
     parser.add_argument("--threads", type=int, default=1, help="threads that each contender may use (default 1)")
     if draws_plot:
         parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the growth")
@@ -127,6 +135,50 @@ def run(name: str, contenders: Mapping[str, Callable[[], object]], rounds: int =
     return Comparison(name, times, peaks, cpu_times)
 
 
+def run_in_turns(
+    name: str, contenders: Mapping[str, Callable[[], Iterable[object]]], rounds: int = 3, *, n_unmeasured: int = 1
+) -> Comparison:
+    """Time contenders that do the same work bit by bit, ours first: each does a bit in turn, so that all meet the same
+    weather. `rounds` of the comparison holds every bit but the first `n_unmeasured` of each round.
+
+    Each call of a contender gives its bits anew; a round ends when one of them has none left.
+    """
+    order = list(contenders)
+    times: dict[str, list[float]] = {contender: [] for contender in order}
+    cpu_times: dict[str, list[float]] = {contender: [] for contender in order}
+    peaks = dict.fromkeys(order, 0.0)
+    for number in range(rounds):
+        gc.collect()
+        bits = {contender: iter(contenders[contender]()) for contender in order}
+        for turn in itertools.count(number):
+            took: dict[str, tuple[float, float]] = {}
+            first = turn % len(order)
+            for contender in order[first:] + order[:first]:
+                _forget_peak()
+                start, cpu_start = time.perf_counter(), time.process_time()
+                if next(bits[contender], None) is None:
+                    break
+                took[contender] = time.perf_counter() - start, time.process_time() - cpu_start
+                peaks[contender] = max(peaks[contender], _read_peak())
+            if len(took) < len(order):
+                break
+            if turn - number >= n_unmeasured:
+                for contender, (seconds, cpu_seconds) in took.items():
+                    times[contender].append(seconds)
+                    cpu_times[contender].append(cpu_seconds)
+    return Comparison(name, times, peaks, cpu_times)
+
+
+def compare_pairs(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """How many times longer theirs took, bit against bit: the median, and its 95% interval by order statistics."""
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    n, below, outside = len(ratios), 0, 0.5 ** len(ratios)
+    while outside + math.comb(n, below + 1) * 0.5**n <= 0.025 and below + 1 < n // 2:
+        below += 1
+        outside += math.comb(n, below) * 0.5**n
+    return statistics.median(ratios), ratios[below], ratios[-1 - below]
+
+
 def _forget_peak() -> None:
     """Linux can count the highest resident memory anew; elsewhere it is that of the process so far."""
     clear = Path("/proc/self/clear_refs")
@@ -143,9 +195,11 @@ def _read_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB
 
 
-def report(name: str, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> None:
-    """Print the table; write the record where `--json` says."""
-    record = _as_record(name, comparisons, arguments)
+def report(
+    name: str, comparisons: Sequence[Comparison], arguments: argparse.Namespace, **more: Mapping[str, Any]
+) -> None:
+    """Print the table; write the record, and what else it should hold, where `--json` says."""
+    record = _as_record(name, comparisons, arguments) | more
     width = max(len(key) for key in record["seconds"])
     print(f"{name}: medians of {arguments.rounds} rounds, {arguments.threads} thread(s), {record['settings']}")
     for comparison in comparisons:

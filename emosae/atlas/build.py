@@ -11,14 +11,16 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from emosae.atlas.concepts import build_concepts
-from emosae.atlas.geometry import cluster_emotions, place_emotions
+from emosae.atlas.emotions import measure_geometry
 from emosae.atlas.nodes import choose_nodes, keep_links, tabulate_nodes
-from emosae.features import LINK_SCHEMA, StoryFeatures, match_features
+from emosae.features import StoryFeatures
+from emosae.matching import LINK_SCHEMA, Criteria, match_features
 from emosae.sae import Dictionary
-from emosae.selectivity import Selectivity, overlap_matrix
+from emosae.selectivity import Selectivity
 from emosae.store import Stage
+from emosae.stories import Norm
 
-_TABLES = ("nodes", "links", "concepts", "emotions", "overlap")
+_TABLES = ("nodes", "links", "concepts", "emotions", "overlap", "similarity", "tree", "axes", "statements")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,14 +28,18 @@ class Atlas:
     """Features, concepts and emotions, and how they hang together.
 
     Attributes:
-        nodes: A row per feature that is a candidate or matches one: `node` (sae/feature_idx), `emotion` (the
+        nodes: A row per feature that is a candidate or is linked to one: `node` (sae/feature_idx), `emotion` (the
             candidate's best, else the profile's), the candidate's columns (null if it is none), `fire_rate`, `status`
-            (matched; absorbed: nearest one way only; orphan; null with a single SAE), `n_matches`, `concept`, `x`,
-            `y`, and `profile` (AUROC on discover + tune in the order of `emotions`).
+            (match, split, merge, absorbed or orphan, see `name_status`; null with a single SAE), `n_matches`,
+            `concept`, `x`, `y`, and `profile` (AUROC on discover + tune in the order of `emotions`).
         links: A row per pair of nodes of different SAEs; see `match_features`.
         concepts: A row per group of matched features; see `build_concepts`.
-        emotions: A row per emotion: `x`, `y`, `order` along the tree's leaves, `cluster`, and its summary.
+        emotions: A row per emotion, sorted by name: its summary, and its place; see `Geometry`.
         overlap: A row per ordered pair of emotions; see `measure_overlap`.
+        similarity: A row per pair of emotions; see `Geometry`.
+        tree: A row per merge of emotions; see `build_tree`.
+        axes: A row per axis of the emotion vectors and measure; see `describe_axes`.
+        statements: A row per statement of the original experiment; see `judge_statements`.
     """
 
     nodes: pa.Table
@@ -41,6 +47,10 @@ class Atlas:
     concepts: pa.Table
     emotions: pa.Table
     overlap: pa.Table
+    similarity: pa.Table
+    tree: pa.Table
+    axes: pa.Table
+    statements: pa.Table
 
     def save(self, stage: Stage) -> None:
         """Write a Parquet file per table."""
@@ -60,6 +70,9 @@ def build_atlas(
     *,
     rng: np.random.Generator,
     alpha: float = 0.05,
+    criteria: Criteria | None = None,
+    vector_hook: str | None = None,
+    norms: Mapping[str, Norm] | None = None,
 ) -> Atlas:
     """Match every pair of SAEs and lay out what the ranking found.
 
@@ -69,38 +82,40 @@ def build_atlas(
         dictionaries: The SAEs by name.
         rng: Draws the shuffles and the small shifts of the layout.
         alpha: Level at which a candidate counts as discovered.
+        criteria: When features of two SAEs are linked; those of `Criteria` if none.
+        vector_hook: Hook of an SAE at which emotion vectors are taken; the last SAE's if none.
+        norms: Human ratings of valence and arousal, by word.
     """
     block = _number_emotions(selectivity.stories)
     pairs = [
-        match_features(a, b, dictionaries[a.sae], dictionaries[b.sae], rng=rng, block=block)
+        match_features(
+            a, b, dictionaries[a.sae], dictionaries[b.sae], rng=rng, block=block, criteria=criteria or Criteria()
+        )
         for a, b in combinations(features, 2)
     ]
     every = pa.concat_tables(pairs) if pairs else LINK_SCHEMA.empty_table()
     nodes = choose_nodes(selectivity.candidates, every)
     links = keep_links(every, nodes)
     hook_names = {table.sae: table.hook_name for table in features}
-    concepts = build_concepts(links, selectivity.candidates, list(hook_names), alpha=alpha)
-    emotions = _tabulate_emotions(selectivity)
+    concepts = build_concepts(links, selectivity.candidates, hook_names, alpha=alpha)
+    geometry = measure_geometry(selectivity, features, rng=rng, alpha=alpha, vector_hook=vector_hook, norms=norms)
+    emotions = selectivity.summary
+    for name in geometry.emotions.column_names[1:]:
+        emotions = emotions.append_column(name, geometry.emotions[name])
     xy = zip(*(emotions[name].to_pylist() for name in ("emotion", "x", "y")), strict=True)
     places = {name: np.array([x, y]) for name, x, y in xy}
     return Atlas(
-        nodes=tabulate_nodes(nodes, selectivity, links, concepts, places, hook_names, alpha=alpha, rng=rng),
+        nodes=tabulate_nodes(nodes, selectivity, every, concepts, places, hook_names, alpha=alpha, rng=rng),
         links=links,
         concepts=concepts,
         emotions=emotions,
         overlap=selectivity.overlap,
+        similarity=geometry.similarity,
+        tree=geometry.tree,
+        axes=geometry.axes,
+        statements=geometry.statements,
     )
 
 
 def _number_emotions(stories: pa.Table) -> Int[np.ndarray, " story"]:
     return np.unique(np.array(stories["emotion"].to_pylist()), return_inverse=True)[1].astype(np.int64)
-
-
-def _tabulate_emotions(selectivity: Selectivity) -> pa.Table:
-    """The summary's rows with each emotion's place, leaf and group; the summary is sorted by name like the overlap."""
-    _, cosine = overlap_matrix(selectivity.overlap, "cosine")
-    places, (order, cluster) = place_emotions(cosine), cluster_emotions(cosine)
-    table = selectivity.summary
-    for name, values in (("x", places[:, 0]), ("y", places[:, 1]), ("order", order), ("cluster", cluster)):
-        table = table.append_column(name, pa.array(values))
-    return table

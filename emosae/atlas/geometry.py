@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-Square = Float[np.ndarray, "emotion emotion"]
+from emosae.atlas.profiles import Square
+from emosae.atlas.tree import join_emotions
+
 Places = Float[np.ndarray, "_ 2"]
 
 CLUSTER_COSINE = 0.3
@@ -45,10 +47,9 @@ def _scale_classically(cosine: Square) -> Places:
 
 def cluster_emotions(cosine: Square) -> tuple[Int[np.ndarray, " emotion"], Int[np.ndarray, " emotion"]]:
     """Average-linkage clustering: each emotion's position along the tree's leaves, and its group, counted from 0."""
-    from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+    from scipy.cluster.hierarchy import fcluster, leaves_list
 
-    upper = np.triu_indices(len(cosine), 1)
-    tree = linkage(np.clip(1 - cosine[upper], 0, 2), method="average", optimal_ordering=True)
+    tree = join_emotions(cosine)
     order = np.empty(len(cosine), dtype=np.int64)
     order[leaves_list(tree)] = np.arange(len(cosine))
     groups = fcluster(tree, 1 - CLUSTER_COSINE, criterion="distance").astype(np.int64)

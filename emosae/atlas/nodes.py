@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from emosae.atlas.concepts import is_confirmed, name_node
 from emosae.atlas.geometry import place_features
+from emosae.matching import name_status
 from emosae.selectivity import Selectivity
 
 Node = tuple[str, int]
@@ -48,11 +49,10 @@ _FROM_CANDIDATE = ("emotion", "auroc", "q_bh", "p_maxt", *_CONFIRM, "rival")
 
 
 def choose_nodes(candidates: pa.Table, links: pa.Table) -> list[Node]:
-    """The candidates and the features that match one, sorted by SAE and number."""
+    """The candidates and the features that are linked to one, sorted by SAE and number."""
     columns = (candidates[name].to_pylist() for name in ("sae", "feature_idx"))
     ranked = set(zip(*columns, strict=True))
-    matches = [ends for ends, relation in _list_ends(links) if relation == "match"]
-    return sorted(ranked.union(*(ends for ends in matches if ranked.intersection(ends))))
+    return sorted(ranked.union(*(ends for ends, _ in _list_ends(links) if ranked.intersection(ends))))
 
 
 def keep_links(links: pa.Table, nodes: Sequence[Node]) -> pa.Table:
@@ -77,7 +77,7 @@ def tabulate_nodes(
     Args:
         nodes: What is tabulated, in this order.
         selectivity: The ranking.
-        links: Between these nodes.
+        links: Between all features, so that a node's status does not depend on which others are nodes.
         concepts: That these nodes form.
         places: Where each emotion lies.
         hook_names: Hook of each SAE.
@@ -88,7 +88,7 @@ def tabulate_nodes(
     profile, fire_rate = _read_profiles(selectivity.profiles, names, nodes)
     xy = place_features(profile, np.stack([places[name] for name in names]), rng)
     best = _best_candidates(selectivity.candidates)
-    linked = _count_relations(links)
+    linked = _list_relations(links)
     concept_of = {node: row["concept"] for row in concepts.to_pylist() for node in row["members"]}
     rows = []
     for place, node in enumerate(nodes):
@@ -103,8 +103,8 @@ def tabulate_nodes(
             "is_candidate": candidate is not None,
             "is_confirmed": candidate is not None and is_confirmed(candidate, alpha),
             "fire_rate": float(fire_rate[place]),
-            "status": _name_status(linked[node]) if len(hook_names) > 1 else None,
-            "n_matches": linked[node]["match"],
+            "status": name_status(linked[node]) if len(hook_names) > 1 else None,
+            "n_matches": sum(relation == "match" for relation, _ in linked[node]),
             "concept": concept_of.get(name),
             "x": float(xy[place, 0]),
             "y": float(xy[place, 1]),
@@ -121,17 +121,13 @@ def _list_ends(links: pa.Table) -> list[tuple[tuple[Node, Node], str]]:
     return [(((sae_a, a), (sae_b, b)), relation) for sae_a, a, sae_b, b, relation in zip(*columns, strict=True)]
 
 
-def _count_relations(links: pa.Table) -> dict[Node, Counter[str]]:
-    counts: dict[Node, Counter[str]] = defaultdict(Counter)
-    for ends, relation in _list_ends(links):
-        for node in ends:
-            counts[node][relation] += 1
-    return counts
-
-
-def _name_status(linked: Counter[str]) -> str:
-    """matched: has a mutual partner; absorbed: nearest one way only; orphan: neither."""
-    return "matched" if linked["match"] else "absorbed" if linked else "orphan"
+def _list_relations(links: pa.Table) -> dict[Node, list[tuple[str, bool]]]:
+    """The relations of each feature, and whether it is the first end."""
+    found: dict[Node, list[tuple[str, bool]]] = defaultdict(list)
+    for (first, second), relation in _list_ends(links):
+        found[first].append((relation, True))
+        found[second].append((relation, False))
+    return found
 
 
 def _best_candidates(candidates: pa.Table) -> dict[Node, dict[str, Any]]:

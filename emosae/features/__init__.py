@@ -2,7 +2,6 @@
 
 from emosae.features.fidelity import check_fidelity, check_saes
 from emosae.features.firings import measure_firings
-from emosae.features.matching import LINK_SCHEMA, match_features
 from emosae.features.pooling import Pooled, pool_features
 from emosae.features.records import TOP_STORIES, StoryFeatures, TokenActs
 from emosae.features.spiking import SpikedStories, read_spikable
@@ -10,7 +9,6 @@ from emosae.features.tokens import token_acts, token_acts_many
 from emosae.features.untrained import pool_untrained
 
 __all__ = [
-    "LINK_SCHEMA",
     "TOP_STORIES",
     "Pooled",
     "SpikedStories",
@@ -18,7 +16,6 @@ __all__ = [
     "TokenActs",
     "check_fidelity",
     "check_saes",
-    "match_features",
     "measure_firings",
     "pool_features",
     "pool_untrained",

@@ -122,17 +122,6 @@ def _known(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def evaluate_on_text(
-    lm: LanguageModel,
-    dictionary: Dictionary,
-    documents: Sequence[Sequence[int]],
-    stories: Sequence[Story],
-    **options: Any,
-) -> SaeEvaluation:
-    """Evaluate one SAE; see `evaluate_saes`."""
-    return evaluate_saes(lm, {dictionary.name: dictionary}, documents, stories, **options)[dictionary.name]
-
-
 @torch.no_grad()
 def evaluate_saes(
     lm: LanguageModel,

@@ -43,7 +43,7 @@ def emotion_vectors(
     part = layout.part(*splits)
     present = np.flatnonzero(part.stories_per_emotion)
     means = np.stack([resid[part.rows[part.label == emotion]].mean(axis=0) for emotion in present])
-    basis = _leading_components(resid[layout.neutral_rows(*splits)], neutral_variance)
+    basis = leading_components(resid[layout.neutral_rows(*splits)], neutral_variance)
     vectors = means - means.mean(axis=0)
     vectors -= vectors @ basis.T @ basis
     return {layout.emotions[e]: torch.from_numpy(v).float() for e, v in zip(present, vectors, strict=True)}
@@ -93,7 +93,7 @@ def _score_best_axis(coordinates: Float[np.ndarray, "story axis"], layout: Layou
     return scores
 
 
-def _leading_components(resid: Float[np.ndarray, "story d_in"], variance: float) -> Float[np.ndarray, "component d_in"]:
+def leading_components(resid: Float[np.ndarray, "story d_in"], variance: float) -> Float[np.ndarray, "component d_in"]:
     """Orthonormal rows: the fewest principal components that hold the share `variance`."""
     if len(resid) < 2 or variance == 0:
         return np.zeros((0, resid.shape[1]))

@@ -62,12 +62,6 @@ class VanElteren:
     p_upper: FeatureByEmotion
     informative_blocks: Int[np.ndarray, " emotion"]
 
-    @property
-    def p_two_sided(self) -> FeatureByEmotion:
-        """Twice the smaller tail, at most 1."""
-        lower = pearson3_upper(-self.z, -self.skew)
-        return np.minimum(1.0, 2 * np.minimum(self.p_upper, lower))
-
 
 def count_labels(labels: StoryLabels, block: StoryLabels, n_emotions: int) -> Int[np.ndarray, "block emotion"]:
     """Stories per block and emotion."""

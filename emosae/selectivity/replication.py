@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csc_array
 
-from emosae.features import StoryFeatures, match_features
+from emosae.features import StoryFeatures
+from emosae.matching import match_features
 from emosae.sae import Dictionary
 from emosae.selectivity.baselines import measure_score
 from emosae.selectivity.layout import Layout, lay_out
@@ -48,12 +49,13 @@ def replicate_candidates(
 ) -> pa.Table:
     """Look for every candidate's partner in each other SAE of its hook, and read the partner's confirm stories.
 
-    Partners are mutual nearest neighbours (`match_features`): by the correlation of mean activations over discover and
-    tune, neutral text included, or by decoder cosine, beyond what 99% of nearest neighbours reach once stories are
-    exchanged within each emotion (or decoder coordinates are), so that to share an emotion is not enough. Confirm
-    chooses no partner. The partner's AUROC is read on the confirm stories that the candidates were read on: another
-    reading of the same stories, and no independent one. Intervals are not corrected for the number of candidates; of
-    partners without any selectivity one in forty would read as confirmed.
+    Partners are matches (`match_features`): mutual nearest neighbours by the correlation of mean activations over
+    discover and tune, neutral text included, or by decoder cosine, beyond what 99 of 100 features reach by chance once
+    stories are exchanged within each emotion (or directions drawn at random in the shape of the decoder), so that to
+    share an emotion is not enough. A feature that the other SAE splits has no partner. Confirm chooses no partner. The
+    partner's AUROC is read on the confirm stories that the candidates were read on: another reading of the same
+    stories, and no independent one. Intervals are not corrected for the number of candidates; of partners without any
+    selectivity one in forty would read as confirmed.
 
     Args:
         features: The SAEs that were ranked.

@@ -49,11 +49,11 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class _NormFormat:
-    """A published file, known by its columns (word, valence, arousal, dominance), and the ends of its scale."""
+    """A kind of file, known by its columns (word, valence, arousal, any more), and the ends of its scale."""
 
     source: str
     delimiter: str
-    columns: tuple[str, str, str, str]
+    columns: tuple[str, ...]
     low: float
     high: float
 
@@ -76,6 +76,7 @@ _NORM_FORMATS = (
     _NormFormat("Warriner et al. 2013", ",", ("Word", "V.Mean.Sum", "A.Mean.Sum", "D.Mean.Sum"), 1.0, 9.0),
     _NormFormat("NRC-VAD v1", "\t", ("Word", "Valence", "Arousal", "Dominance"), 0.0, 1.0),
     _NormFormat("NRC-VAD v2", "\t", ("term", "valence", "arousal", "dominance"), -1.0, 1.0),
+    _NormFormat("own ratings", ",", ("emotion", "valence", "arousal"), -1.0, 1.0),
 )
 
 
@@ -101,9 +102,10 @@ def banned_forms(emotion: str) -> frozenset[str]:
 def load_norms(path: Path | str) -> Mapping[str, Norm]:
     """Read human ratings of words from a file that the user has, known by its columns.
 
-    Two are read: the CSV of Warriner, Kuperman and Brysbaert (2013; 1..9) and the tab-separated NRC-VAD lexicon
-    (Mohammad; version 1 is 0..1, version 2 is -1..1). Their licences forbid passing them on, so emosae ships
-    neither: get them from their authors. Words are kept as the file writes them.
+    Three are read: the CSV of Warriner, Kuperman and Brysbaert (2013; 1..9), the tab-separated NRC-VAD lexicon
+    (Mohammad; version 1 is 0..1, version 2 is -1..1), and a CSV of one's own (emotion,valence,arousal; -1..1). The
+    licences of the first two forbid passing them on, so emosae ships neither: get them from their authors. Words are
+    kept as the file writes them.
 
     Returns:
         Ratings by word, mapped linearly to [-1, 1].
@@ -138,7 +140,7 @@ def _parse_norms(path: Path, lines: list[str], norm_format: _NormFormat) -> Iter
     """Where each row stands, its word and its ratings."""
     quoting = csv.QUOTE_NONE if norm_format.delimiter == "\t" else csv.QUOTE_MINIMAL
     rows = csv.DictReader(lines, delimiter=norm_format.delimiter, quoting=quoting)
-    word, valence, arousal, _ = norm_format.columns
+    word, valence, arousal = norm_format.columns[:3]
     try:
         for row in rows:
             where = f"{path} line {rows.line_num}"

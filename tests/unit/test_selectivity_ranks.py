@@ -153,13 +153,11 @@ def test_where_nothing_varies_z_is_zero_and_p_is_not_small() -> None:
     assert (test.p_upper >= 0.5).all()
 
 
-def test_two_sided_p_counts_both_tails_and_is_symmetric() -> None:
+def test_exchanged_signs_exchange_the_tails() -> None:
     acts, labels, topics = draw_stories(np.random.default_rng(4))
     one = van_elteren(sparse.csr_array(acts), labels, topics)
     mirrored = van_elteren(sparse.csr_array(-acts), labels, topics)
-    np.testing.assert_allclose(mirrored.p_two_sided, one.p_two_sided, atol=1e-12)
     np.testing.assert_allclose(one.p_upper + mirrored.p_upper, 1.0)
-    assert (one.p_two_sided <= 1).all()
 
 
 @given(z=st.floats(-6, 8), skew=st.floats(-2.5, 2.5))
