@@ -31,6 +31,7 @@ __all__ = [
     "TokenMarks",
     "as_prompts",
     "at_least_float32",
+    "depth_of",
     "neighbour_hooks",
     "pack_by_length",
     "pad_right",
@@ -187,6 +188,11 @@ def _resolve(lm: Hookable, hook_name: str) -> tuple[int, int]:
 def sort_hooks(hook_names: Iterable[str]) -> list[str]:
     """The names from the input to the output of a model; before a block comes before after it. Refused: other names."""
     return sorted(hook_names, key=_place_of)
+
+
+def depth_of(hook_name: str) -> int:
+    """How many blocks lie before a place: as many after one block as before the next. Refused: other names."""
+    return sum(_place_of(hook_name))
 
 
 def _place_of(hook_name: str) -> tuple[int, int]:
