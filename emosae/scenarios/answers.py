@@ -75,7 +75,7 @@ def _read_answer(where: str, fields: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         found = "is missing" if text is None else f"is {type(text).__name__}, not text"
         raise UserError(f"{where}: field 'text' {found}: give the whole answer in quotes")
-    return text
+    return text.encode(errors="replace").decode()  # JSON can hold half of a character, a table cannot
 
 
 def _read_episode(where: str, fields: Mapping[str, Any]) -> str | None:

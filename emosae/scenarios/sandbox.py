@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, runtime_checkable
 
-from emosae.scenarios.bubblewrap import OR_INSIST, SandboxMissing, bwrap_command, plain_command
+from emosae.scenarios.bubblewrap import OR_INSIST, SandboxMissing, bwrap_command, plain_command, start_worker
 from emosae.scenarios.jail.wire import Ended, receive, send
 
 MAX_CODE = 100_000
@@ -67,11 +66,6 @@ class Outcome:
         """The first thing that went wrong; empty if all tests were decided by values."""
         return next((result.error for result in self.results if result.error), "")
 
-    @property
-    def timed_out(self) -> bool:
-        """Whether the program used up its time."""
-        return any(result.error == "timed out" for result in self.results)
-
 
 @runtime_checkable
 class ProgramRunner(Protocol):
@@ -100,15 +94,7 @@ class _Worker:
     def __init__(self, command: Sequence[str]) -> None:
         self.job: Job | None = None
         self.deadline = 0.0
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-            cwd="/",
-            start_new_session=True,
-        )
+        self._process = start_worker(command)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self.stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -188,11 +174,6 @@ class Sandbox:
             )
         return worker
 
-    @property
-    def n_distinct(self) -> int:
-        """Different jobs that were run so far."""
-        return len(self._known)
-
     def run(self, jobs: Sequence[Job], progress: Callable[[int], object] | None = None) -> list[Outcome]:
         """Run each job that was not run before. `progress` is called with the number of jobs that ended."""
         self._enqueue(jobs)
@@ -243,15 +224,17 @@ class Sandbox:
         return n_ended
 
     def _feed(self, slot: int) -> None:
-        """Give a worker the next job; one that died while it had none is replaced first."""
+        """Give a worker the next job; one that died while it had none is replaced. No worker takes it: it failed."""
         if not self._waiting:
             return
         job = self._waiting.popleft()
-        try:
-            self._workers[slot].start(job, self._timeout, self._filtered)
-        except Ended:
-            self._replace(slot)
-            self._workers[slot].start(job, self._timeout, self._filtered)
+        for _ in range(2):
+            try:
+                return self._workers[slot].start(job, self._timeout, self._filtered)
+            except Ended:
+                self._replace(slot)
+        self._known[job] = _all_failed(job, "could not be handed over")
+        self._started.discard(job)
 
     def _collect(self, slot: int, job: Job) -> Outcome:
         """A worker's verdict; a sandbox that broke fails its job and is replaced."""

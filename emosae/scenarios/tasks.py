@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _make_task(where: str, fields: Mapping[str, Any]) -> Task:
     )
     if not task.function.isidentifier():
         raise UserError(f"{where}: field 'function' is {task.function!r}: give the name of a Python function")
-    if task.function in TOOLS:
+    if task.function in TOOLS or hasattr(builtins, task.function):
         raise UserError(f"{where}: field 'function' is {task.function!r}, which tests use: name the function otherwise")
     if not task.is_impossible and task.reference is None:
         raise UserError(f"{where}: task {task.id!r} has neither 'why_impossible' nor 'reference': give one of them")

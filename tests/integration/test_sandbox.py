@@ -151,9 +151,15 @@ def sandbox() -> Iterator[Sandbox]:
         yield opened
 
 
-def test_the_aims_are_what_the_tests_ask_for(sandbox: Sandbox) -> None:
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Sandbox]:
+    with Sandbox(workers=1, timeout=30.0) as opened:
+        yield opened
+
+
+def test_the_aims_are_what_the_tests_ask_for(patient: Sandbox) -> None:
     """Without this, a hostile program could fail for the wrong reason."""
-    outcome = sandbox.run([Job(f"{AIM}def f(x):\n    return SECRET\n", TESTS)])[0]
+    outcome = patient.run([Job(f"{AIM}def f(x):\n    return SECRET\n", TESTS)])[0]
     assert outcome.passed == (True, True)
 
 
@@ -164,7 +170,9 @@ def test_a_hostile_program_fails_and_harms_nothing(sandbox: Sandbox, name: str) 
     assert len(outcome.error) < 300
     assert "\n" not in outcome.error
     after = Job(f"# after {name}\n{HONEST.code}".replace("\n", " ").replace("def", "\ndef", 1), HONEST.tests)
+    sandbox._timeout, short = 30.0, sandbox._timeout  # a busy machine is no harm that was done
     assert sandbox.run([after])[0].passed == (True, True, False)
+    sandbox._timeout = short
     assert sandbox.n_broken == 0
 
 
@@ -180,14 +188,15 @@ def test_all_hostile_programs_at_once_leave_honest_ones_alone(sandbox: Sandbox) 
     assert not any(any(outcomes[index - 1].passed) for index in honest)
 
 
-def test_equal_jobs_run_once(sandbox: Sandbox) -> None:
-    before = sandbox.n_distinct
-    job = Job("def f(x):\n    return x * 77", ("assert f(1) == 77",))
-    assert sandbox.run([job] * 50) == [sandbox.run([job])[0]] * 50
-    assert sandbox.n_distinct == before + 1
+def test_equal_jobs_run_once(patient: Sandbox) -> None:
+    job = Job("import random\ndef f(x):\n    return random.random()", ("assert f(1) == 2",))
+    told = {outcome.results[0].got for outcome in (*patient.run([job] * 50), *patient.run([job]))}
+    assert len(told) == 1
+    twin = Job(job.code + "\n", job.tests)
+    assert patient.run([twin])[0].results[0].got not in told
 
 
-def test_every_plain_value_crosses_and_the_last_one_is_told(sandbox: Sandbox) -> None:
+def test_every_plain_value_crosses_and_the_last_one_is_told(patient: Sandbox) -> None:
     code = (
         "def f(x, *, y=0):\n    return {'a': (1, 2.5, None), 2: {3}, b'b': [x, y, True, 1j, frozenset({4})]}\n"
         "def g(x):\n    x.append(1)\n    return float('inf')"
@@ -197,7 +206,7 @@ def test_every_plain_value_crosses_and_the_last_one_is_told(sandbox: Sandbox) ->
         "assert g([]) > 10**300 and math.isinf(g([2]))",
         "assert sum(f(i)[2].pop() for i in range(3)) == 9",
     )
-    outcome = sandbox.run([Job(code, tests)])[0]
+    outcome = patient.run([Job(code, tests)])[0]
     assert outcome.passed == (True, True, True)
     assert outcome.results[1].got == "inf"
 
@@ -221,7 +230,7 @@ def test_the_time_is_for_the_whole_job(sandbox: Sandbox) -> None:
     outcome = sandbox.run([Job(code, tuple(f"assert f({i}) == {i}" for i in range(6)))])[0]
     assert outcome.passed[0]
     assert not outcome.passed[-1]
-    assert outcome.timed_out
+    assert outcome.error == "timed out"
 
 
 def test_a_sandbox_that_is_killed_fails_its_job_only(sandbox: Sandbox) -> None:
@@ -232,16 +241,16 @@ def test_a_sandbox_that_is_killed_fails_its_job_only(sandbox: Sandbox) -> None:
     assert sum(outcome.passed == (True,) for outcome in outcomes) >= 5
 
 
-def test_memory_is_limited_not_just_time(sandbox: Sandbox) -> None:
+def test_memory_is_limited_not_just_time(patient: Sandbox) -> None:
     code = "def f(x):\n    return len(bytearray(x << 20))"
-    results = sandbox.run([Job(code, ("assert f(100) == 100 << 20", "assert f(600) == 600 << 20"))])[0].results
+    results = patient.run([Job(code, ("assert f(100) == 100 << 20", "assert f(600) == 600 << 20"))])[0].results
     assert [result.error for result in results] == ["", "raised MemoryError"]
 
 
 def test_values_that_explode_in_a_test_fail_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emosae.scenarios.sandbox._GRACE_S", 0.5)
     code = "def f(x):\n    return 10 ** x"
-    with Sandbox(workers=1, timeout=0.8) as opened:
+    with Sandbox(workers=1, timeout=4.0) as opened:
         large, endless = opened.run([Job(code, ("assert [0] * f(12)",)), Job(code, ("assert f(7) ** f(8) == 1",))])
         assert (large.passed, large.error, endless.passed) == ((False,), "test raised MemoryError", (False,))
         assert opened.run([HONEST])[0].passed == (True, True, False)

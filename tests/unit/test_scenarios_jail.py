@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from emosae.scenarios.jail import syscalls
 from emosae.scenarios.jail.tester import find_names, run_test
-from emosae.scenarios.jail.wire import Ended, NotPlain, pack, receive, send, unpack
+from emosae.scenarios.jail.wire import SHOWN, Ended, NotPlain, pack, receive, send, unpack
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 LEAVES = LEAVES | st.complex_numbers(allow_nan=False, allow_infinity=False)
@@ -118,32 +118,65 @@ def test_what_the_other_side_says_cannot_pass_a_test() -> None:
         assert result["error"]
 
 
+@pytest.mark.parametrize("said", ["", " ", "\t\u200b\n", "assertion", "\ud800\x1b[2J\u202e", "x" * 10**6])
+def test_no_error_however_it_is_worded_passes_a_test(said: str) -> None:
+    result = run_test("assert f(1) == 1", lambda call: {"error": said})
+    assert (result["passed"], bool(result["error"])) == (False, True)
+    assert result["error"].isprintable()
+    assert len(result["error"].encode()) <= SHOWN
+
+
+@pytest.mark.parametrize("test", ["assert eval(f(1)) == 1", "assert not exec(f(1))", "assert __import__(f(1)) is None"])
+def test_a_test_never_runs_what_a_program_says(test: str) -> None:
+    result = run_test(test, answering(lambda x: "1"))
+    assert (result["passed"], result["error"]) == (False, "test raised NameError")
+
+
 def test_names_are_sorted_into_functions_modules_and_neither() -> None:
     assert find_names("assert sum(f(x) for x in range(3)) == math.pi + g.h") == ({"f", "g"}, {"math"})
 
 
+def decide(code: bytes, seen: int, number: int) -> int:
+    """Interpret BPF code for a call of an architecture."""
+    lines = [struct.unpack("HBBI", code[i : i + 8]) for i in range(0, len(code), 8)]
+    position, loaded = 0, 0
+    while True:
+        operation, if_true, if_false, value = lines[position]
+        position += 1
+        if operation == syscalls._LOAD:
+            loaded = {4: seen, 0: number}[value]
+        elif operation == syscalls._RETURN:
+            return value
+        else:
+            holds = loaded == value if operation == syscalls._IF_EQUAL else loaded >= value
+            position += if_true if holds else if_false
+
+
+NUMBERS = [*range(600), 0x3FFFFFFF]
+OF_ANOTHER_TABLE = [0x40000000, 0x40000001, 0x40000039, 0xFFFFFFFF]
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_allows_what_is_listed_and_refuses_the_rest(machine: str) -> None:
-    """Interpret the BPF code for every number."""
-    code = syscalls.build_filter(machine)
-    lines = [struct.unpack("HBBI", code[i : i + 8]) for i in range(0, len(code), 8)]
     column, architecture = syscalls._MACHINES[machine]
-
-    def decide(seen: int, number: int) -> int:
-        position, loaded = 0, 0
-        while True:
-            operation, if_true, if_false, value = lines[position]
-            position += 1
-            if operation == syscalls._LOAD:
-                loaded = {4: seen, 0: number}[value]
-            elif operation == syscalls._IF_EQUAL:
-                position += if_true if loaded == value else if_false
-            else:
-                return value
-
-    allowed = {pair[column] for pair in syscalls._ALLOWED.values()}
-    for number in [*range(600), 0x40000000, 0x40000001]:
-        assert decide(architecture, number) == (syscalls._ALLOW if number in allowed else syscalls._REFUSE)
-    assert decide(architecture ^ 1, 0) == syscalls._KILL
+    code, allowed = syscalls.build_filter(machine), {pair[column] for pair in syscalls._ALLOWED.values()}
+    for number in [*NUMBERS, *OF_ANOTHER_TABLE]:
+        assert decide(code, architecture, number) == (syscalls._ALLOW if number in allowed else syscalls._REFUSE)
+    assert decide(code, architecture ^ 1, 0) == syscalls._KILL
     names = {"fork", "clone", "clone3", "execve", "kill", "tgkill", "socket", "ptrace", "mount", "unshare", "prlimit64"}
     assert not names & set(syscalls._ALLOWED)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_outer_filter_refuses_what_is_listed_and_allows_the_rest(machine: str) -> None:
+    column, architecture = syscalls._MACHINES[machine]
+    code, refused = syscalls.build_outer_filter(machine), {pair[column] for pair in syscalls._REFUSED_TO_ALL.values()}
+    for number in NUMBERS:
+        assert decide(code, architecture, number) == (syscalls._REFUSE if number in refused else syscalls._ALLOW)
+    assert {decide(code, architecture, number) for number in OF_ANOTHER_TABLE} == {syscalls._REFUSE}
+    assert decide(code, architecture ^ 1, 0) == syscalls._KILL
+    assert not set(syscalls._ALLOWED) & set(syscalls._REFUSED_TO_ALL)
+
+
+def test_a_machine_whose_calls_are_not_known_has_no_outer_filter() -> None:
+    assert syscalls.build_outer_filter("riscv64") == b""

@@ -44,6 +44,7 @@ def test_tasks_are_read(tmp_path: Path) -> None:
         ({"prompt": 3}, "field 'prompt' is int"),
         ({"function": "f(x)"}, "field 'function' is 'f\\(x\\)'"),
         ({"function": "cpu_seconds"}, "field 'function' is 'cpu_seconds', which tests use"),
+        ({"function": "sum"}, "field 'function' is 'sum', which tests use"),
         ({"family": ["a"]}, "field 'family' is list"),
         ({"visible_tests": []}, "field 'visible_tests' must be a list"),
         ({"visible_tests": "assert f(1)"}, "field 'visible_tests' must be a list"),

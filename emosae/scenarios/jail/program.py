@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from .syscalls import install_filter
-from .wire import SHOWN, Ended, NotPlain, pack, receive, send, unpack
+from .wire import Ended, NotPlain, pack, receive, send, tell, unpack
 
 _TICKS_S = 0.01  # by how much a running process's clock, read from outside, may be off
 _clock = time.thread_time  # exact, where a process with a limit on its time reads its own to the tick only
@@ -51,6 +51,7 @@ def _shut_in(job: Mapping[str, Any], keep: tuple[int, int]) -> None:
         ("FSIZE", 0),
         ("CORE", 0),
         ("NOFILE", 32),
+        ("NPROC", 0),
     ):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -140,7 +141,7 @@ def _relay(call: Any, calls_in: int, answers_out: int, deadline: float) -> dict[
         case {"value": value, **rest} if not rest:
             return {"value": value}
         case {"error": str(error), **rest} if not rest:
-            return {"error": " ".join(error.split())[:SHOWN]}
+            return {"error": tell(error)}
     raise Ended("answered nonsense")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .program import run_keepers
 from .syscalls import probe_filter
-from .wire import SHOWN, Ended, pack, receive, send, unpack
+from .wire import SHOWN, Ended, pack, receive, send, tell, unpack
 
 REPEATS = 50  # calls that are timed together
 MEMORY_BYTES = 1 << 30  # of each process here; a value that a program gave may grow in a test
@@ -44,10 +44,10 @@ class Remote:
     def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any], *repeats: int) -> Any:
         reply = self.ask([pack(self.name), pack(list(args)), pack(kwargs), *repeats])
         if "error" in reply:
-            raise Failed(reply["error"])
+            raise Failed(tell(reply["error"]))
         try:
             return unpack(reply["value"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as nonsense:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as nonsense:
             raise Failed("answered nonsense") from nonsense
 
 
@@ -58,6 +58,9 @@ def cpu_seconds(function: Remote, *args: Any, **kwargs: Any) -> float:
 
 TOOLS = {"cpu_seconds": cpu_seconds}
 """What a test may use besides Python and the program's functions."""
+_NEVER = frozenset({"eval", "exec", "compile", "__import__", "open", "input", "breakpoint"})
+_BUILTINS = {name: thing for name, thing in vars(builtins).items() if name not in _NEVER}
+"""What a test finds of Python: nothing that would run, here, a text that the program gave."""
 
 
 def find_names(test: str) -> tuple[set[str], set[str]]:
@@ -75,20 +78,21 @@ def find_names(test: str) -> tuple[set[str], set[str]]:
 def run_test(test: str, ask: Callable[[Any], Any]) -> dict[str, Any]:
     """Whether an `assert` line holds, what the program's last call gave, and what went wrong."""
     remotes: dict[str, Remote] = {}
-    error = ""
+    passed, error = False, ""
     try:
         functions, modules = find_names(test)
         remotes = {name: Remote(name, ask) for name in functions}
-        namespace = {"__builtins__": builtins, **TOOLS, **remotes, **{name: import_module(name) for name in modules}}
+        namespace = {"__builtins__": _BUILTINS, **TOOLS, **remotes, **{name: import_module(name) for name in modules}}
         exec(compile(test, "<test>", "exec", dont_inherit=True), namespace)
+        passed = True  # said here and nowhere else: that nothing is known to be wrong is no pass
     except AssertionError:
-        error = "assertion"
-    except Failed as failed:
+        error = ""
+    except (Failed, Ended) as failed:
         error = str(failed)
     except Exception as raised:  # a value that the test cannot even compare fails it
         error = f"test raised {type(raised).__name__}"
     got = next((remote.got for remote in remotes.values() if remote.got is not None), None)
-    return {"passed": not error, "got": got, "error": "" if error == "assertion" else error}
+    return {"passed": passed, "got": got, "error": error}
 
 
 def run_tester(requests: int, replies: int) -> None:

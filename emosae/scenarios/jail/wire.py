@@ -10,12 +10,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-MAX_FRAME = 1 << 20
+MAX_FRAME = 1 << 21  # a program of 100,000 characters with every one of them escaped fits
 SHOWN = 200  # characters of what a program gave that are kept for messages
 
 
 class Ended(Exception):
     """The other side is gone, too slow, or talks nonsense."""
+
+
+def tell(text: str) -> str:
+    """What a program said of itself, as one short line that any file, page or terminal can hold; never empty."""
+    shown = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * SHOWN])
+    return " ".join(shown.split())[:SHOWN] or "said nothing"
 
 
 def send(fd: int, value: Any, deadline: float | None = None) -> None:

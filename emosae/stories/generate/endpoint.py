@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from emosae.errors import UserError
-from emosae.stories.generate.settings import GenerateSettings
+from emosae.stories.generate.settings import CallSettings
 from emosae.stories.generate.spend import Spend
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class _Unreadable(Exception):
 
 
 class Endpoint:
-    """An OpenAI-compatible endpoint; its address and key are in OPENAI_BASE_URL and OPENAI_API_KEY.
+    """An OpenAI-compatible endpoint; its address, unless given, and key are in OPENAI_BASE_URL and OPENAI_API_KEY.
 
     A call that stalls, breaks off, is answered by garbage, or is refused for the moment (408, 409, 429, 5xx) is made
     again after a wait that doubles each time; where the endpoint says how long to wait, all calls wait so long.
     """
 
-    def __init__(self, model: str, settings: GenerateSettings, rng: Random) -> None:
-        self._client = _open_client(settings.timeout)
+    def __init__(self, model: str, settings: CallSettings, rng: Random, base_url: str | None = None) -> None:
+        self._client = _open_client(settings.timeout, base_url)
         self._model = model
         self._settings = settings
         self._rng = rng
@@ -149,11 +149,11 @@ def _ordered_wait(header: str | None) -> float:
     return min(max(seconds, 0.0), _LONGEST_ORDERED_WAIT)
 
 
-def _open_client(timeout: float) -> Any:
+def _open_client(timeout: float, base_url: str | None) -> Any:
     try:
         from openai import AsyncOpenAI
     except ImportError as error:
         raise UserError("the openai client is missing: pip install 'emosae[generate]'") from error
     if not os.environ.get("OPENAI_API_KEY"):
         raise UserError("OPENAI_API_KEY is not set: set it, to any text for an endpoint that asks for none")
-    return AsyncOpenAI(max_retries=0, timeout=timeout)
+    return AsyncOpenAI(base_url=base_url, max_retries=0, timeout=timeout)

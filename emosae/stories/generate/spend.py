@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emosae.stories.generate.cells import Cell, batch_cells
 from emosae.stories.generate.prompts import write_messages
-from emosae.stories.generate.settings import GenerateSettings
+from emosae.stories.generate.settings import CallSettings, GenerateSettings
 
 _CHARACTERS_PER_TOKEN = 4.0
 _TOKENS_PER_WORD = 1.4
@@ -25,13 +25,13 @@ class Spend:
     def __add__(self, other: Spend) -> Spend:
         return Spend(self.calls + other.calls, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out)
 
-    def cost(self, settings: GenerateSettings) -> float | None:
+    def cost(self, settings: CallSettings) -> float | None:
         """Price at the given prices per million tokens; None unless both are given."""
         if settings.price_in is None or settings.price_out is None:
             return None
         return (self.tokens_in * settings.price_in + self.tokens_out * settings.price_out) / 1e6
 
-    def format(self, settings: GenerateSettings) -> str:
+    def format(self, settings: CallSettings) -> str:
         """One line."""
         cost = self.cost(settings)
         price = "give --price-in and --price-out for the cost" if cost is None else f"cost {cost:.2f}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -24,7 +24,9 @@ from emosae.stories.generate.prompts import PROMPT_VERSION, write_messages
 from emosae.stories.generate.settings import GenerateSettings
 from emosae.stories.generate.spend import Spend
 
-_FAILURES_IN_A_ROW = 3
+Done = TypeVar("Done")
+FAILURES_IN_A_ROW = 3
+"""Calls that are given up one after another before nothing more is asked."""
 
 
 @dataclass(slots=True)
@@ -68,10 +70,10 @@ def write_stories(
         UserError: The endpoint refuses the key or the model, or several calls in a row were given up.
     """
     with open_journal(path) as journal:
-        return _run_apart(_Writing(journal, cells, emotions, settings).run(model, rng))
+        return run_apart(_Writing(journal, cells, emotions, settings).run(model, rng))
 
 
-def _run_apart(work: Coroutine[Any, Any, Tally]) -> Tally:
+def run_apart(work: Coroutine[Any, Any, Done]) -> Done:
     """Run to the end; in a thread of its own where a loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
@@ -167,5 +169,5 @@ class _Writing:
     def _give_up(self, cells: Sequence[Cell], reason: str) -> None:
         self.tally.given_up |= {cell.id: reason for cell in cells}
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
             raise UserError(f"{self._failures_in_a_row} calls in a row were given up: {reason}; run again to go on")
