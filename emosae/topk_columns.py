@@ -8,6 +8,7 @@ unit that fires costs a product with every column.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +46,23 @@ def _constants(sae: Any) -> _Constants:
 
 
 @torch.no_grad()
-def encode_few(sae: Any, sae_in: Resid, feature_idx: FeatureIdx) -> Float[Tensor, "token k"]:
+def encode_few(
+    sae: Any, sae_in: Resid, feature_idx: FeatureIdx, copied: tuple[Tensor, Tensor] | None = None
+) -> Float[Tensor, "token k"]:
     """Activations of some features of a sae-lens TopK SAE, as a full encoding gives them.
 
     Two products that are summed in different orders differ by float noise. Where that could decide whether a unit
-    fires, and in half precision or for more than 8 features, all units are ranked as sae-lens does it.
+    fires, and in half precision or for more than 8 features, all units are ranked as sae-lens does it. `copied` are the
+    encoder's columns and biases of these features, where somebody holds them.
     """
     if sae.W_enc.dtype not in (torch.float32, torch.float64) or len(feature_idx) > MOST_COLUMNS:
         return _rank(sae, sae_in)[:, feature_idx]
-    acts = _pre_acts(sae, sae_in, feature_idx).relu_()
+    if copied is None:
+        acts = _pre_acts(sae, sae_in, feature_idx).relu_()
+    else:
+        factor, (weights, bias) = _constants(sae).factor, copied
+        acts = torch.addmm(bias, sae_in, weights)
+        acts = (acts if factor is None else acts.mul_(factor[feature_idx])).relu_()
     rows = acts.gt(0).any(dim=1).nonzero()[:, 0]
     if len(rows):
         noise = _noise(sae, sae_in[rows])
@@ -63,6 +72,13 @@ def encode_few(sae: Any, sae_in: Resid, feature_idx: FeatureIdx) -> Float[Tensor
         if len(unclear):
             acts[unclear] = _rank(sae, sae_in[unclear])[:, feature_idx]
     return acts
+
+
+def narrow_few(sae: Any, feature_idx: FeatureIdx) -> Callable[[Resid], Float[Tensor, "token k"]]:
+    """`encode_few` of residuals, for many calls: the features' own columns are copied side by side, as they are now."""
+    columns = feature_idx.to(sae.W_enc.device)
+    copied = sae.W_enc.detach()[:, columns], sae.b_enc.detach()[columns]
+    return lambda resid: encode_few(sae, sae.process_sae_in(resid.to(sae.device)), columns, copied)
 
 
 def _pre_acts(sae: Any, sae_in: Tensor, columns: Int[Tensor, " k"] | slice) -> Tensor:

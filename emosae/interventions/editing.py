@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from emosae.axes import BatchResid, Resid
+from emosae.axes import BatchResid, FeatureActs, FeatureIdx, Resid
+from emosae.encoders import narrow_columns
 from emosae.errors import UserError
 from emosae.hooks import EditFn, TokenMarks, at_least_float32
 from emosae.interventions.ops import FeatureOp, Op, ProjectOut, Steer
 from emosae.interventions.places import Where, choose_tokens
-from emosae.sae import Dictionary
+from emosae.sae import Dictionary, SaeLensDictionary, TopKDictionary
+from emosae.topk_columns import narrow_few
 
 _PARALLEL = 1e-5
 Masks = Sequence[Bool[Tensor, " token"] | None]
@@ -78,13 +81,15 @@ def _edit_fn(interventions: Sequence[Intervention]) -> EditFn:
 
     def edit(resid: BatchResid, marks: TokenMarks) -> BatchResid:
         chosen = [choose_tokens(where, marks) for where in places]
-        touched = torch.stack(chosen).any(dim=0)
+        is_one_place = len(chosen) == 1  # then all that is touched is touched by all
+        touched = chosen[0] if is_one_place else torch.stack(chosen).any(dim=0)
         if touched.all():
-            rows, masks = resid.flatten(0, 1), [_unless_all(mask.flatten()) for mask in chosen]
+            rows = resid.flatten(0, 1)
+            masks = [None] if is_one_place else [_unless_all(mask.flatten()) for mask in chosen]
             return change(rows, [masks[place] for place in place_of]).view_as(resid)
         if not touched.any():
             return resid
-        masks = [_unless_all(mask[touched]) for mask in chosen]
+        masks = [None] if is_one_place else [_unless_all(mask[touched]) for mask in chosen]
         edited = resid.clone()
         edited[touched] = change(resid[touched], [masks[place] for place in place_of])
         return edited
@@ -110,11 +115,11 @@ class _FeatureEdits:
 
     def compile(self) -> Callable[[Tensor, Masks], Tensor]:
         """What the steps add to residuals; what does not depend on the residual is computed here."""
-        feature_idx = torch.tensor(list(self.columns))
+        encode = _narrow(self.dictionary, torch.tensor(list(self.columns)))
         directions = torch.stack([self.dictionary.direction(j) for j in self.columns])
 
         def added(resid: Tensor, masks: Masks) -> Tensor:
-            acts = self.dictionary.encode(resid.to(directions), feature_idx)
+            acts = encode(resid.to(directions))
             wanted = list(acts.unbind(dim=1))
             for number, column, op in self.steps:
                 changed, mask = op.apply(wanted[column]), masks[number]
@@ -122,6 +127,16 @@ class _FeatureEdits:
             return ((torch.stack(wanted, dim=1) - acts) @ directions).to(resid)
 
         return added
+
+
+def _narrow(dictionary: Dictionary, feature_idx: FeatureIdx) -> Callable[[Resid], FeatureActs]:
+    """A dictionary's activations of a few features, for many calls."""
+    encode = None
+    if isinstance(dictionary, TopKDictionary):
+        encode = narrow_few(dictionary.sae, feature_idx)
+    elif isinstance(dictionary, SaeLensDictionary):
+        encode = narrow_columns(dictionary.sae, feature_idx)
+    return encode or partial(dictionary.encode, feature_idx=feature_idx)
 
 
 def _compile(interventions: Sequence[Intervention]) -> Callable[[Resid, Masks], Resid]:
