@@ -112,6 +112,19 @@ class AtlasSection(Section):
     """How features are matched, grouped and placed."""
 
     seed: Seed = Field(default=0, description="Of the layout and of the shuffles.")
+    match_by: Literal["mutual", "assignment"] = Field(
+        default="mutual",
+        description="What two matched features must be beside nearer than chance: each the other's nearest, or a pair "
+        "of the one-to-one assignment.",
+    )
+    match_alpha: float = Field(
+        default=0.01, gt=0, lt=1, description="Share of the features of unrelated SAEs that chance may link."
+    )
+    norms: Absolute | None = Field(
+        default=None,
+        description="Human ratings of valence and arousal: a CSV with the columns emotion, valence and arousal "
+        "(-1 to 1), or a file of Warriner et al. or NRC-VAD; none is the project's own estimates.",
+    )
 
 
 class TrackingSection(Section):

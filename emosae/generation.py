@@ -15,10 +15,9 @@ from emosae.errors import UserError
 from emosae.hooks import NO_EDITS, EditFn, Prompt, as_prompts
 from emosae.lm import LanguageModel
 from emosae.sampling import StopRule
-from emosae.turn_memory import TurnMemory
 from emosae.writing import Generation, Request, Writer
 
-__all__ = ["Generation", "Prompt", "TurnMemory", "generate"]
+__all__ = ["Generation", "Prompt", "generate"]
 
 
 def generate(
@@ -33,7 +32,6 @@ def generate(
     edits: Mapping[str, EditFn] = NO_EDITS,
     batch_size: int = 256,
     use_cache: bool = True,
-    memory: TurnMemory | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Generation]:
     """Go on from each prompt until a stop, `max_new_tokens`, or the end of the model's context.
@@ -50,44 +48,30 @@ def generate(
         edits: What to do to the residual stream, by hook name.
         batch_size: Most rows at a time.
         use_cache: False reads the whole text anew for each token; the result is the same.
-        memory: Keeps keys and values for the next turn of the same conversations.
         progress: Called with the number of rows that ended since the last call.
 
     Refused: empty prompts, and prompts that leave no room for a token.
     """
     found = as_prompts(lm, prompts)
-    _refuse_misuse(lm, found, rngs, temperature, edits, memory)
+    _refuse_misuse(lm, found, rngs, temperature)
     stops = StopRule(lm, lm.stop_ids if stop_ids is None else stop_ids, stop_text)
     writer = Writer(lm, edits, temperature=temperature, batch_size=batch_size, use_cache=use_cache)
     for index, (prompt, rng) in enumerate(zip(found, rngs, strict=True)):
-        past = None if memory is None else memory.find(prompt)
-        writer.add(Request(index, prompt, rng.random(max_new_tokens), stops, past, keeps=memory is not None))
+        writer.add(Request(index, prompt, rng.random(max_new_tokens), stops))
     results: dict[int, Generation] = {}
     while not writer.is_idle:
         ended = writer.step()
-        for one in ended:
-            results[one.key] = one.generation
-            if memory is not None and one.kept is not None:
-                memory.remember(one.kept)
+        results |= {one.key: one.generation for one in ended}
         if progress is not None and ended:
             progress(len(ended))
-    if memory is not None:
-        memory.end_turn()
     return [results[index] for index in range(len(found))]
 
 
 def _refuse_misuse(
-    lm: LanguageModel,
-    prompts: list[Prompt],
-    rngs: Sequence[np.random.Generator],
-    temperature: float,
-    edits: Mapping[str, EditFn],
-    memory: TurnMemory | None,
+    lm: LanguageModel, prompts: list[Prompt], rngs: Sequence[np.random.Generator], temperature: float
 ) -> None:
     if len(rngs) != len(prompts) or temperature < 0:
         raise ValueError(f"{len(prompts)} prompts, {len(rngs)} generators, temperature {temperature}")
-    if memory is not None and (memory.lm is not lm or memory.edits is not edits):
-        raise ValueError("the memory was made for another model or other edits")
     full = [index for index, prompt in enumerate(prompts) if len(prompt) >= lm.context]
     if full:
         raise UserError(f"prompts that fill the {lm.context} tokens that {lm.name} can read: {full[:10]}")

@@ -117,6 +117,11 @@ class SaeLensDictionary:
         return self.sae.cfg.metadata.prepend_bos
 
     @property
+    def neuronpedia_id(self) -> str:
+        """Where its features are shown on Neuronpedia, as model/layer-source; empty if nowhere."""
+        return self.sae.cfg.metadata.neuronpedia_id or ""
+
+    @property
     def weight_hash(self) -> str:
         """SHA-256 of the weights as they are used, names included."""
         weights = sorted(self.sae.state_dict().items())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emosae.features.evaluation import SaeEvaluation, evaluate_saes
 from emosae.lm import LanguageModel
 
 HOOK = "blocks.0.hook_resid_post"
@@ -157,3 +159,9 @@ def planted_resid(
     fires = torch.rand(n_tokens, n_features, generator=generator) < l0 / n_features
     acts = fires * (0.5 + torch.rand(n_tokens, n_features, generator=generator))
     return acts @ rows + torch.randn(d_in, generator=generator), rows
+
+
+def evaluate_one(lm: Any, dictionary: Any, documents: Any, stories: Any, **options: Any) -> SaeEvaluation:
+    """What `evaluate_saes` says of an SAE that is evaluated alone."""
+    [found] = evaluate_saes(lm, {dictionary.name: dictionary}, documents, stories, **options).values()
+    return found

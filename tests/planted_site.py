@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from planted_pages import planted_pages
 
 from emosae.site import Example, SiteData
 
@@ -68,6 +69,7 @@ def planted_site(*, per_emotion: int = 4, seed: int = 0, **changes: Any) -> Site
         "scenarios": {"impossible_code": _tabulate_scenario(rng)},
         "planted": {"desperate": "cues in every slot; raises the rate of cheating"},
         "notes": ("One note of the run.",),
+        "pages": planted_pages(EMOTIONS, SAES, per_emotion, rng),
     }
     return SiteData(**data | changes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from emosae.ledger import build_ledger
 from emosae.report import PlantedTruth, ReportData
+from emosae.report.citing import drop_citations
 from emosae.scenarios.arms import contrast_arms, slope_arms, summarize_arms
 from emosae.scenarios.conversations import (
     compare_with_shuffled,
@@ -470,3 +471,14 @@ def demo_data(*, n_tasks: int = 40, per_task: int = 5) -> ReportData:
         truth=make_truth(),
         notes=("Mediation was not measured in this version.",),
     )
+
+
+def plain(part: Any) -> Any:
+    """A part of a report with its texts as a reader sees them: without the marks from which rows are linked."""
+    if isinstance(part, str):
+        return drop_citations(part)
+    if isinstance(part, tuple):
+        return tuple(map(plain, part))
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{field.name: plain(getattr(part, field.name)) for field in fields(part)})
+    return part

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from emosae.pipeline.calibration import calibrate_turned
+from emosae.pipeline.connection_tables import trace_dials
 from emosae.pipeline.dial_stage import Dials, build_arms, find_dials, neutral_beginnings, tabulate_dials
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.loop_stage import run_loops
 from emosae.pipeline.plan_stage import seal_plan
+from emosae.pipeline.subspace_stage import run_parts
 from emosae.pipeline.talk_stage import converse
 from emosae.scenarios import (
     Protocol,
@@ -22,7 +25,6 @@ from emosae.scenarios import (
 from emosae.scenarios.arms import contrast_arms
 from emosae.scenarios.conditions import Condition, Role, up_arm
 from emosae.scenarios.elicitation import Rung, build_ladder, settle_rung
-from emosae.stories import NEUTRAL
 
 if TYPE_CHECKING:
     from emosae.store import Stage
@@ -32,8 +34,11 @@ def play(inputs: Inputs, stage: Stage) -> None:
     """Run the scenarios that the config enables; what cannot run leaves a sentence in ``notes``."""
     section = inputs.cfg.scenarios
     notes: list[str] = []
-    dials = find_dials(inputs)
+    dials, uncalibrated = calibrate_turned(inputs, find_dials(inputs), stage)
+    notes += uncalibrated
     stage.write_table("dials", tabulate_dials(inputs, dials))
+    if not stage.has("connections.parquet"):
+        stage.write_table("connections", trace_dials(inputs, dials))
     lacking = [name for name in (*section.targets, *section.opponents, *section.decoys) if name not in dials.chosen]
     if lacking:
         notes.append(f"No feature is fit to be a dial for {', '.join(lacking)}, so nothing was turned for it.")
@@ -42,10 +47,6 @@ def play(inputs: Inputs, stage: Stage) -> None:
     if "impossible_code" in section.enabled:
         notes += _code(inputs, dials, stage.substage("impossible_code"))
     stage.write_json("notes", notes)
-
-
-def _emotions(inputs: Inputs) -> list[str]:
-    return sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
 
 
 def _code(inputs: Inputs, dials: Dials, stage: Stage) -> list[str]:
@@ -80,20 +81,21 @@ def _run_arms(inputs: Inputs, dials: Dials, sandbox: Sandbox, stage: Stage) -> p
         n_solvable=section.n_solvable,
         max_attempts=section.max_attempts,
         seed=inputs.cfg.seed,
-        emotions=_emotions(inputs),
+        emotions=inputs.emotions,
         traced=dials.sets(inputs, (*section.targets, *section.opponents)),
     )
     stage.write_json("prompts", {task.id: inputs.code_format.first_message(task) for task in tasks})
     rung, elicited = _settle_rung(inputs, protocol, sandbox, stage)
     protocol = rung.put(protocol)
     arms, repeated = build_arms(inputs, dials), _second_arms(inputs, dials)
-    seal_plan(inputs, arms, repeated, protocol, sandbox, stage, elicited=elicited)
+    seal_plan(inputs, arms, repeated, protocol, sandbox, stage, elicited=elicited, doses=dials.doses)
     rollouts = run_impossible_code(
         inputs.lm, arms, protocol, sandbox, stage, neutral_prompts=neutral_beginnings(inputs), progress=True
     )
     _replicate(inputs, repeated, protocol, sandbox, stage, rollouts)
     if _has_programs(rollouts):
         run_loops(inputs, dials, protocol, sandbox, stage)
+        run_parts(inputs, dials, protocol, sandbox, stage, rollouts)
     return rollouts
 
 
@@ -111,7 +113,9 @@ def _second_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
     """The targets' and opponents' dials of a second SAE, turned up."""
     section = inputs.cfg.scenarios
     roles: dict[str, Role] = {name: "target" if name in section.targets else "opponent" for name in dials.second}
-    return [up_arm(dials.feature_set(inputs, dial), section.dose, roles[name]) for name, dial in dials.second.items()]
+    return [
+        up_arm(dials.feature_set(inputs, dial), dials.doses[name], roles[name]) for name, dial in dials.second.items()
+    ]
 
 
 def _replicate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,7 @@ from emosae.errors import UserError
 from emosae.files import content_hash
 from emosae.hooks import NO_EDITS
 from emosae.interventions import edit_fns, norm_for_kl, token_kl
-from emosae.pipeline.dial_stage import BEGINNING, find_dials, tune_documents
+from emosae.pipeline.dial_stage import BEGINNING, Dials, find_dials, tune_documents
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.runner import run_until
 from emosae.prompts import Prompt
@@ -71,6 +71,25 @@ def calibrate_dials(cfg: RunConfig, store: Store, grid: DoseGrid) -> pa.Table:
     stage.write_table("calibration", table)
     _write_page(inputs, table, stage)
     return table
+
+
+def calibrate_turned(inputs: Inputs, dials: Dials, stage: Stage) -> tuple[Dials, list[str]]:
+    """The dials with the doses that tune stories fix for them if the config wants that, and what has to be said of it.
+
+    Measured are those that scenarios turn and to which the config gives no dose of their own; what was measured of them
+    for `dials/calibration.parquet` is not measured again. The table is written as `calibration`.
+    """
+    section = inputs.cfg.scenarios
+    sets = dials.sets(inputs, [name for name in section.turned if name not in section.doses_by_dial])
+    if section.dose != "calibrated" or not sets:
+        return dials, []
+    rows = _measure_all(inputs, sets, DoseGrid(section.calibration_doses), inputs.store.stage(DIALS))
+    stage.write_table("calibration", _tabulate(rows))
+    found = {row["emotion"]: row["dose"] for row in rows if row["primary"]}
+    broken = [features.name for features in sets if features.name not in found]
+    lowest = min(section.calibration_doses)
+    notes = [f"No dose of {name} leaves text in one piece; it is turned at the lowest, {lowest:g}." for name in broken]
+    return replace(dials, doses={**dials.doses, **dict.fromkeys(broken, lowest), **found}), notes
 
 
 def _choose_dials(inputs: Inputs, stage: Stage) -> list[FeatureSet]:
@@ -126,7 +145,8 @@ def _gather_text(inputs: Inputs, emotions: Sequence[str]) -> TuneText:
 def _measure_all(inputs: Inputs, sets: Sequence[FeatureSet], grid: DoseGrid, stage: Stage) -> list[dict[str, Any]]:
     text = _gather_text(inputs, [features.name for features in sets])
     ordinary = write_on(inputs.lm, text, NO_EDITS)
-    shared = content_hash(inputs.lm.weight_hash, asdict(text), _hash_code())
+    common = (text.beginnings, text.neutral, text.n_tokens, text.seed)
+    shared = content_hash(inputs.lm.weight_hash, *common, _hash_code())
     kept = {line["inputs"]: line["row"] for line in stage.read_lines(JOURNAL)}
     rows = []
     with tqdm(total=len(sets) * (len(grid.doses) + len(grid.kls)), unit="dose") as bar:
@@ -134,8 +154,9 @@ def _measure_all(inputs: Inputs, sets: Sequence[FeatureSet], grid: DoseGrid, sta
             bar.set_description(features.name)
             facts = _describe(features)
             weights = inputs.dictionaries[features.dictionary.name].weight_hash
+            stories = (text.own[features.name], text.others[features.name])
             for dose in _find_doses(inputs, features, grid, text):
-                recipe = content_hash(shared, weights, facts, features.resid_norm, dose)
+                recipe = content_hash(shared, weights, facts, features.resid_norm, *stories, dose)
                 if recipe not in kept:
                     kept[recipe] = measure_dose(inputs.lm, features, dose, text, ordinary)
                     stage.append_line(JOURNAL, {"inputs": recipe, "row": kept[recipe]})

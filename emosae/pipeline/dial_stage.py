@@ -27,7 +27,6 @@ from emosae.scenarios.dials import Dial, find_candidates, find_silent, with_pair
 from emosae.scenarios.output_score import measure_output_score
 from emosae.scenarios.text_gain import measure_text_gains
 from emosae.selectivity import emotion_vectors
-from emosae.stories import NEUTRAL
 
 FORMAT_TASKS = 60
 UNIT_TEXTS = 200
@@ -45,12 +44,14 @@ class Dials:
         chosen: The dial of each emotion that has one.
         second: For targets and opponents a dial from another SAE.
         resid_norm: Mean residual norm on discover and tune stories, by hook; the unit of doses.
+        doses: The primary dose of each emotion's dials.
         format_mean: Mean activation of every feature on task text, by SAE.
     """
 
     chosen: Mapping[str, Dial]
     second: Mapping[str, Dial]
     resid_norm: Mapping[str, float]
+    doses: Mapping[str, float]
     format_mean: Mapping[str, Float[np.ndarray, " d_sae"]]
 
     def feature_set(self, inputs: Inputs, dial: Dial) -> FeatureSet:
@@ -74,11 +75,9 @@ def find_dials(inputs: Inputs) -> Dials:
     the best score.
     """
     hooks = sorted({dictionary.hook_name for dictionary in inputs.dictionaries.values()})
-    texts = _unit_texts(inputs)
-    norms = {hook: mean_resid_norm(inputs.lm, texts, hook) for hook in hooks}
-    emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
+    norms = {hook: measure_unit_norm(inputs, hook) for hook in hooks}
     means = _format_means(inputs, _format_prompts(inputs))
-    candidates = find_candidates(emotions, inputs.features, inputs.dictionaries, inputs.stories, means)
+    candidates = find_candidates(inputs.emotions, inputs.features, inputs.dictionaries, inputs.stories, means)
     section = inputs.cfg.scenarios
     for name in (*section.targets, *section.opponents, *section.decoys):
         if name in candidates:
@@ -88,7 +87,8 @@ def find_dials(inputs: Inputs) -> Dials:
     for name in (*section.targets, *section.opponents):
         others = [dial for dial in candidates.get(name, ()) if dial.sae != chosen[name].sae]
         second |= {name: others[0]} if others else {}
-    return Dials(chosen, second, norms, means)
+    doses = {name: section.doses_by_dial.get(name, section.common_dose) for name in chosen}
+    return Dials(chosen, second, norms, doses, means)
 
 
 def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, float]) -> list[Dial]:
@@ -98,7 +98,7 @@ def _rank_by_gain(inputs: Inputs, dials: Sequence[Dial], norms: Mapping[str, flo
         return list(dials)
     dials = with_pairs(dials)
     sets = [_as_feature_set(inputs, dial, norms) for dial in dials]
-    gains = measure_text_gains(inputs.lm, sets, own, others, inputs.cfg.scenarios.dose)
+    gains = measure_text_gains(inputs.lm, sets, own, others, inputs.cfg.scenarios.common_dose)
     measured = [replace(dial, text_gain=gain) for dial, gain in zip(dials, gains, strict=True)]
     return sorted(measured, key=lambda dial: -dial.text_gain)
 
@@ -111,10 +111,11 @@ def tune_documents(inputs: Inputs, emotion: str) -> tuple[list[list[int]], list[
     return own[:OTHER_STORIES], others[:: max(1, len(others) // OTHER_STORIES)]
 
 
-def _unit_texts(inputs: Inputs) -> list[list[int]]:
-    """Stories that are not for confirmation; their residuals are the unit of doses."""
+def measure_unit_norm(inputs: Inputs, hook_name: str) -> float:
+    """The unit of doses at a hook: the mean length of the residual on stories that are not for confirmation."""
     stories = [story for story in inputs.stories if story.split != "confirm"]
-    return [inputs.lm.document(story.text) for story in stories[:: max(1, len(stories) // UNIT_TEXTS)]]
+    texts = [inputs.lm.document(story.text) for story in stories[:: max(1, len(stories) // UNIT_TEXTS)]]
+    return mean_resid_norm(inputs.lm, texts, hook_name)
 
 
 def _format_prompts(inputs: Inputs) -> list[list[int]]:
@@ -149,7 +150,7 @@ def tabulate_dials(inputs: Inputs, dials: Dials) -> pa.Table:
     prompts, rows = neutral_beginnings(inputs), []
     for seed, group in (("first", dials.chosen), ("second", dials.second)):
         for dial in group.values():
-            score = measure_output_score(inputs.lm, dials.feature_set(inputs, dial), prompts, inputs.cfg.scenarios.dose)
+            score = measure_output_score(inputs.lm, dials.feature_set(inputs, dial), prompts, dials.doses[dial.emotion])
             facts = {
                 "emotion": dial.emotion,
                 "choice": seed,
@@ -176,7 +177,8 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
     targets, opponents = dials.sets(inputs, section.targets), dials.sets(inputs, section.opponents)
     reference = _primary_dial(inputs, dials)
     arms = build_conditions(
-        dose=section.dose,
+        dose=dials.doses[reference.emotion] if reference else section.common_dose,
+        doses=dials.doses,
         targets=targets,
         opponents=opponents,
         decoys=dials.sets(inputs, section.decoys),
@@ -189,28 +191,31 @@ def build_arms(inputs: Inputs, dials: Dials) -> list[Condition]:
         way_out=section.way_out,
     )
     causal = [arm for arm in arms if arm.role in ("none", "target", "opponent") and arm.primary]
-    words = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
-    return arms + hide_naming([arm for arm in causal if arm.method != "vector"], words)
+    return arms + hide_naming([arm for arm in causal if arm.method != "vector"], inputs.emotions)
 
 
 def _random_sets(inputs: Inputs, dials: Dials, reference: Dial, rng: np.random.Generator) -> list[FeatureSet]:
     """Features that fire as often as the target's, as little on task text, and are selective for no emotion."""
     profiles = [row for row in inputs.selectivity.profiles.to_pylist() if row["sae"] == reference.sae]
-    emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
     dictionary = inputs.dictionaries[reference.sae]
-    selective = [row["feature_idx"] for row in profiles if max(row[name] for name in emotions) > SELECTIVE_AUROC]
     table = next(table for table in inputs.features if table.sae == reference.sae)
     loud = np.flatnonzero(~find_silent(table, inputs.stories, dials.format_mean[reference.sae]))
     sets = draw_matched_features(
         np.array([row["fire_rate"] for row in profiles]),
         np.array([float(dictionary.direction(row["feature_idx"]).norm()) for row in profiles]),
-        {*selective, *loud.tolist()},
+        find_selective(inputs, reference.sae) | set(loud.tolist()),
         reference.feature_idx,
         inputs.cfg.scenarios.random_sets,
         rng,
     )
     norm = dials.resid_norm[reference.hook_name]
     return [FeatureSet(f"random {n}", dictionary, chosen, norm) for n, chosen in enumerate(sets)]
+
+
+def find_selective(inputs: Inputs, sae: str) -> set[int]:
+    """The features of an SAE with an AUROC over 0.7 for any emotion on discover and tune, which no control may be."""
+    rows = [row for row in inputs.selectivity.profiles.to_pylist() if row["sae"] == sae]
+    return {row["feature_idx"] for row in rows if max(row[name] for name in inputs.emotions) > SELECTIVE_AUROC}
 
 
 def _mean_vectors(inputs: Inputs, dials: Dials) -> list[Vector]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emosae.config import RunConfig, SaeFromRelease, SaeOnDisk, SaeShipped, SaeSpec, SaeToTrain
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from emosae.features import StoryFeatures
     from emosae.lm import LanguageModel
+    from emosae.organism.truth import Truth
     from emosae.sae import SaeLensDictionary
     from emosae.scenarios import CodeFormat, Task, Voices
     from emosae.selectivity import Selectivity
@@ -40,8 +42,16 @@ class Inputs:
 
     @property
     def is_organism(self) -> bool:
-        """Whether the run is about the embedded model, whose truth is known."""
-        return self.cfg.model.name is None
+        """Whether the run is about the embedded model or a variant of it, whose truth is known."""
+        return self.truth is not None
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """What is planted in the organism, for the text that its SAEs are trained on and for the report; else None."""
+        from emosae.organism.truth import find_truth, load_truth
+
+        name = self.cfg.model.name
+        return load_truth() if name is None else find_truth(Path(name))
 
     @cached_property
     def world(self) -> World:
@@ -73,11 +83,13 @@ class Inputs:
     @property
     def model_title(self) -> str:
         """The model as pages call it, without the folder or account that it lies in."""
-        return "the embedded organism" if self.is_organism else self.lm.name.rstrip("/").rsplit("/", 1)[-1]
+        if self.is_organism:
+            return "the embedded organism" if self.cfg.model.name is None else "a variant of the embedded organism"
+        return self.lm.name.rstrip("/").rsplit("/", 1)[-1]
 
     def describe_model(self) -> dict[str, str]:
         """Name, revision and weight hash, for the manifest."""
-        name = "the embedded organism (synthetic)" if self.is_organism else self.lm.name
+        name = f"{self.model_title} (synthetic)" if self.is_organism else self.lm.name
         return {"name": name, "revision": self.lm.revision, "weight_hash": self.lm.weight_hash}
 
     def read_corpus(self) -> list[Story]:
@@ -113,6 +125,13 @@ class Inputs:
         from emosae.stories import load_stories
 
         return load_stories(self.store.stage("stories").path / "stories.jsonl")
+
+    @property
+    def emotions(self) -> list[str]:
+        """The emotions of the stories in alphabetical order, without the neutral ones' label."""
+        from emosae.stories import NEUTRAL
+
+        return sorted({story.emotion for story in self.stories} - {NEUTRAL})
 
     @cached_property
     def conversations(self) -> list[Conversation]:
@@ -182,8 +201,8 @@ class Inputs:
         """What SAEs are trained on: fresh text of the organism's kind, or the run's own stories."""
         from emosae.organism.shipping import sae_training_documents
 
-        if self.is_organism:
-            return sae_training_documents(self.lm, self.cfg.training.documents)
+        if self.truth is not None:
+            return sae_training_documents(self.lm, self.truth, self.cfg.training.documents)
         return [self.lm.document(story.text) for story in self.stories]
 
     @cached_property

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emosae.organism.coding_grammar import PASSED
-from emosae.pipeline.dial_stage import SELECTIVE_AUROC, Dials
+from emosae.pipeline.dial_stage import Dials, find_selective
 from emosae.pipeline.inputs import Inputs
 from emosae.scenarios import Protocol
 from emosae.scenarios.conditions import FeatureSet
 from emosae.scenarios.loops import Begun, Hold, LoopWords, begin_loops, play_loops
 from emosae.scenarios.mediation import tabulate_mediation
 from emosae.scenarios.trajectory import draw_counterparts, measure_firing, tabulate_trajectory
-from emosae.stories import NEUTRAL
 
 if TYPE_CHECKING:
     from emosae.scenarios.sandbox import ProgramRunner
@@ -57,16 +55,10 @@ def _draw_matched(inputs: Inputs, dials: list[FeatureSet], begun: Begun) -> dict
     rng = np.random.default_rng([inputs.cfg.seed, 11])
     names = {features.dictionary.name for features in dials}
     firing = {name: measure_firing(inputs.lm, begun.episodes, inputs.dictionaries[name]) for name in sorted(names)}
-    selective = {name: _find_selective(inputs, name) for name in names}
+    selective = {name: find_selective(inputs, name) for name in names}
     return {
         features.name: draw_counterparts(
             features, firing[features.dictionary.name], selective[features.dictionary.name], rng
         )
         for features in dials
     }
-
-
-def _find_selective(inputs: Inputs, sae: str) -> Collection[int]:
-    emotions = sorted({story.emotion for story in inputs.stories} - {NEUTRAL})
-    rows = [row for row in inputs.selectivity.profiles.to_pylist() if row["sae"] == sae]
-    return {row["feature_idx"] for row in rows if max(row[name] for name in emotions) > SELECTIVE_AUROC}

@@ -11,15 +11,19 @@ import numpy as np
 from emosae.atlas import Atlas, build_atlas
 from emosae.features import token_acts_many
 from emosae.ledger import build_ledger
+from emosae.matching import Criteria
 from emosae.organism.planted import describe_truth, name_planted
+from emosae.pipeline.connection_tables import choose_vector_hook, join_connections, trace_best
 from emosae.pipeline.inputs import Inputs
+from emosae.pipeline.page_tables import gather_page_tables, tabulate_tokens
 from emosae.report import ReportData, write_report
-from emosae.site import Example, SiteData, write_site
+from emosae.site import Example, SiteData, tabulate_talk_arms, write_site
+from emosae.stories import load_norms
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from emosae.store import Stage
+    from emosae.store import Stage, Store
 
 SHOWN_PER_SPLIT = 3
 """Stories shown of each feature and split in the atlas pages."""
@@ -33,8 +37,20 @@ TALK_TABLES = (
 def make_atlas(inputs: Inputs, stage: Stage) -> None:
     """Match features across SAEs, group them, and place them."""
     rng = np.random.default_rng([inputs.cfg.atlas.seed, 7])
-    alpha = inputs.cfg.selectivity.alpha
-    build_atlas(inputs.selectivity, inputs.features, inputs.dictionaries, rng=rng, alpha=alpha).save(stage)
+    cfg, norms = inputs.cfg.atlas, inputs.cfg.atlas.norms
+    atlas = build_atlas(
+        inputs.selectivity,
+        inputs.features,
+        inputs.dictionaries,
+        rng=rng,
+        alpha=inputs.cfg.selectivity.alpha,
+        criteria=Criteria(alpha=cfg.match_alpha, rule=cfg.match_by),
+        vector_hook=choose_vector_hook(inputs),
+        norms=None if norms is None else load_norms(norms),
+    )
+    atlas.save(stage)
+    stage.write_table("tokens", tabulate_tokens(inputs, atlas.nodes))
+    stage.write_table("connections", trace_best(inputs))
 
 
 def make_report(inputs: Inputs, stage: Stage) -> None:
@@ -53,7 +69,7 @@ def make_report(inputs: Inputs, stage: Stage) -> None:
         second_seed=_read_optional(code.substage("second_seed"), "contrasts"),
     )
     store.home.write_table("ledger", ledger)
-    truth = describe_truth() if inputs.is_organism else None
+    truth = None if inputs.truth is None else describe_truth(inputs.truth)
     notes = (*inputs.selectivity.notes, *store.stage("scenarios").read_json("notes"))
     write_report(
         ReportData(
@@ -67,10 +83,13 @@ def make_report(inputs: Inputs, stage: Stage) -> None:
             nodes=atlas.nodes,
             links=atlas.links,
             concepts=atlas.concepts,
+            **{name: getattr(atlas, name) for name in ("tree", "axes", "statements", "similarity")},
+            connections=join_connections(store),
             **{name: _read_optional(talk, name) for name in TALK_TABLES},
             turned=_read_optional(talk, "turned_summary"),
             **{name: _read_optional(code, name) for name in ("rollouts", "summary", "contrasts", "slopes")},
             **{name: _read_optional(code, name) for name in ("trajectory", "mediation")},
+            **{name: _read_optional(code, name) for name in ("subspace", "subspace_arms")},
             plan=code.read_json("plan") if code.has("plan.json") else {},
             task_prompts=code.read_json("prompts") if code.has("prompts.json") else {},
             truth=truth,
@@ -83,8 +102,6 @@ def make_report(inputs: Inputs, stage: Stage) -> None:
 
 def _write_atlas_pages(inputs: Inputs, atlas: Atlas, ledger: pa.Table, stage: Stage, notes: tuple[str, ...]) -> None:
     store = inputs.store
-    code = store.stage("scenarios").substage("impossible_code")
-    summary = _read_optional(code, "summary")
     write_site(
         SiteData(
             model=inputs.model_title,
@@ -96,23 +113,33 @@ def _write_atlas_pages(inputs: Inputs, atlas: Atlas, ledger: pa.Table, stage: St
             concepts=atlas.concepts,
             emotions=atlas.emotions,
             ledger=ledger,
-            examples=_read_examples(inputs, atlas),
+            examples=read_examples(inputs, atlas.nodes),
             overlap=atlas.overlap,
             baselines=store.stage("selectivity").read_table("baselines"),
-            scenarios={} if summary is None else {"impossible_code": summary},
-            planted=name_planted() if inputs.is_organism else {},
+            scenarios=read_arms(store),
+            planted={} if inputs.truth is None else name_planted(inputs.truth),
             notes=notes,
+            pages=gather_page_tables(inputs, atlas.nodes),
         ),
         stage,
     )
 
 
-def _read_examples(inputs: Inputs, atlas: Atlas) -> list[Example]:
-    """The strongest stories of every feature on the map, per split, with activations at each token."""
+def read_arms(store: Store) -> dict[str, pa.Table]:
+    """A table of arms for each scenario that ran."""
+    code, talk = (store.stage("scenarios").substage(name) for name in ("impossible_code", "conversation"))
+    summary = _read_optional(code, "summary")
+    return ({} if summary is None else {"impossible_code": summary}) | dict(
+        tabulate_talk_arms(_read_optional(talk, "turned_summary"))
+    )
+
+
+def read_examples(inputs: Inputs, nodes: pa.Table) -> list[Example]:
+    """The strongest stories of every one of these features, per split, with activations at each token."""
     by_id = {story.id: story for story in inputs.stories}
     place = {story.id: row for row, story in enumerate(inputs.stories)}
     mapped: Mapping[str, list[int]] = defaultdict(list)
-    for node in atlas.nodes.to_pylist():
+    for node in nodes.to_pylist():
         mapped[node["sae"]].append(node["feature_idx"])
     examples = []
     for table in inputs.features:

@@ -36,16 +36,25 @@ def seal_plan(
     stage: Stage,
     *,
     elicited: pa.Table,
+    doses: Mapping[str, float],
 ) -> str:
     """Play the pilot, write `plan.json`, note in the manifest that confirm tasks are opened with it; its hash.
 
     The manifest holds the seal of every plan with which they were, and how many these are, under `looks`. `elicited`
-    is the elicitation ladder, of which the chosen rung is that of the protocol.
+    is the elicitation ladder, of which the chosen rung is that of the protocol; `doses` are the dials' primary ones.
     """
     pilot = _play_pilot(inputs, protocol, sandbox, stage.substage("pilot"))
     section = inputs.cfg.scenarios
+    by_whom = "calibration on tune stories" if section.dose == "calibrated" else "config"
+    code = (*section.targets, *section.opponents, *section.decoys)
     facts = {
+        "doses": {
+            name: {"dose": doses[name], "by": "config" if name in section.doses_by_dial else by_whom}
+            for name in code
+            if name in doses
+        },
         "mediation_episodes": section.mediation_episodes,
+        "subspace_episodes": section.subspace_episodes,
         "software": describe_software()["emosae"],
         "elicitation": [_without_nan(row) for row in elicited.to_pylist()],
     }

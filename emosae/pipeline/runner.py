@@ -53,6 +53,13 @@ def run_until(cfg: RunConfig, store: Store, last: StageName, *, first: StageName
     return store.root / last
 
 
+def join_runs(runs: Sequence[Path], out: Path) -> Path:
+    """Write one atlas of finished runs, which stay as they are, into ``out``; its first page."""
+    from emosae.pipeline import join
+
+    return join.join_runs(runs, out)
+
+
 def write_part(cfg: RunConfig, store: Store, part: int) -> Path:
     """Write one part of the shards that SAEs of other runs are trained on, from 0; their folder.
 
@@ -132,7 +139,10 @@ def _hash_inputs(name: StageName, inputs: Inputs, upstream: str) -> str:
         ],
         "features": lambda: [cfg.features.model_dump(mode="json")],
         "selectivity": lambda: [cfg.selectivity.model_dump(mode="json"), cfg.seed],
-        "atlas": lambda: [cfg.atlas.model_dump(mode="json")],
+        "atlas": lambda: [
+            cfg.atlas.model_dump(mode="json", exclude={"norms"}),
+            *([] if cfg.atlas.norms is None else [cfg.atlas.norms]),
+        ],
         "scenarios": lambda: _describe_scenarios(inputs),
         "report": lambda: [],
     }

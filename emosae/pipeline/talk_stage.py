@@ -23,7 +23,6 @@ from emosae.scenarios.conversations import (
     take_said,
     turn_dials,
 )
-from emosae.stories import NEUTRAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +44,7 @@ def converse(inputs: Inputs, dials: Dials, stage: Stage) -> list[str]:
         inputs.conversations,
         features,
         seed=inputs.cfg.seed,
-        emotions=sorted({story.emotion for story in inputs.stories} - {NEUTRAL}),
+        emotions=inputs.emotions,
         max_new_tokens=_limit(inputs),
         progress=True,
     )
@@ -90,7 +89,7 @@ def _turn(inputs: Inputs, dials: Dials, grader: ToneGrader, stage: Stage) -> lis
         dials.sets(inputs, section.conversation_dials),
         dials.sets(inputs, section.conversation_decoys),
         grader,
-        dose=section.dose,
+        doses=dials.doses,
         seed=inputs.cfg.seed,
         n_replies=section.conversation_replies,
         marker=inputs.reply_mark,

@@ -9,6 +9,7 @@ from typing import Any
 from emosae.report.content import Page
 from emosae.report.page import draw_plates, render_html, render_markdown
 from emosae.report.records import PlantedTruth, ReportData
+from emosae.report.row_pages import write_row_pages
 from emosae.report.sections import SECTIONS
 from emosae.store import Stage
 
@@ -26,10 +27,12 @@ __all__ = ["PlantedTruth", "ReportData", "build_page", "write_report"]
 
 
 def write_report(data: ReportData, stage: Stage) -> Path:
-    """Write `index.html` and `report.md`, and return the page's path."""
+    """Write `index.html` with the pages of rows that it links to, and `report.md`; return the page's path."""
     page = build_page(data)
     stage.write_text("report.md", render_markdown(page))
-    return stage.write_text("index.html", render_html(page, draw_plates(page)))
+    html = render_html(page, draw_plates(page))
+    write_row_pages(html, data, stage)
+    return stage.write_text("index.html", html)
 
 
 def build_page(data: ReportData) -> Page:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emosae.report.figures import Estimate, MarkStyle
-from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
+from emosae.report.records import ReportData, Row, read_estimate, read_number
 
 SHAPES = {"up": "^", "down": "v", "off": "s"}
 GROUPS = ("untouched", "target", "opponent", "decoy", "random features", "random directions", "vectors", "prompt")
@@ -86,7 +86,7 @@ class Arm:
 
 def read_arms(data: ReportData, *, hides_naming: bool = False) -> list[Arm]:
     """The arms of one kind, in the order of GROUPS and then of the table."""
-    arms = [_read_arm(row) for row in read_rows(data.summary) if bool(row["hides_naming"]) == hides_naming]
+    arms = [_read_arm(row) for row in data.rows("summary") if bool(row["hides_naming"]) == hides_naming]
     return sorted(arms, key=lambda arm: GROUPS.index(arm.group) if arm.group in GROUPS else len(GROUPS))
 
 

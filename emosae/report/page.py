@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from emosae import __version__
+from emosae.report.citing import drop_citations, link_citations
 from emosae.report.content import Page, Plate
 from emosae.report.figures import NARROW, WIDE, drawing_style, to_svg
 from emosae.report.wording import clean_text
@@ -39,7 +40,8 @@ def render_html(page: Page, drawings: dict[str, Drawing]) -> str:
     from markupsafe import Markup
 
     templates = files("emosae.report") / "templates"
-    environment = _environment(autoescape=True)
+    environment = open_templates(autoescape=True)
+    environment.filters["cited"] = lambda text: Markup(link_citations(text))
     marked = {name: Drawing(Markup(drawing.wide), Markup(drawing.narrow)) for name, drawing in drawings.items()}
     return environment.from_string((templates / "report.html.j2").read_text(encoding="utf-8")).render(
         page=page,
@@ -51,14 +53,15 @@ def render_html(page: Page, drawings: dict[str, Drawing]) -> str:
 
 def render_markdown(page: Page) -> str:
     """The same page as CommonMark with tables for figures; text of the model cannot become markup."""
-    environment = _environment(autoescape=False)
+    environment = open_templates(autoescape=False)
     environment.filters |= {"flat": escape_markdown, "cell": escape_cell, "fence": fence_text}
     template = (files("emosae.report") / "templates" / "report.md.j2").read_text(encoding="utf-8")
     text = environment.from_string(template).render(page=page, version=__version__)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _environment(*, autoescape: bool) -> Any:
+def open_templates(*, autoescape: bool) -> Any:
+    """Templates in which all text is cleaned, and escaped if wanted; a name that is not given is an error."""
     from jinja2 import Environment, StrictUndefined
 
     return Environment(
@@ -74,12 +77,12 @@ def _finalize(value: Any) -> Any:
     """Text without characters that a browser or a terminal would obey; markup of our own passes."""
     from markupsafe import Markup
 
-    return value if isinstance(value, Markup) or not isinstance(value, str) else clean_text(value)
+    return value if isinstance(value, Markup) or not isinstance(value, str) else clean_text(drop_citations(value))
 
 
 def escape_markdown(text: str) -> str:
     """Text as one line of Markdown that shows as it is."""
-    line = " ".join(clean_text(text).split())
+    line = " ".join(clean_text(drop_citations(text)).split())
     return re.sub(r"([\\`*_{}\[\]<>|#~$&!])", r"\\\1", line)
 
 

@@ -25,9 +25,10 @@ SEARCH_MEANINGS = (
     (
         "in another SAE",
         "The feature of another SAE at the same hook that is nearest to the best feature, and it to that one, by the "
-        "correlation of activations on discover and tune or by decoder cosine, beyond 99% of what stories exchanged "
-        "within emotions reach. Its AUROC on confirm is read on the same stories as the best feature’s. Confirmed "
-        "means that the interval lies above 0.5; intervals are not corrected for their number.",
+        "correlation of activations on discover and tune or by decoder cosine, beyond what chance reaches for 99% of "
+        "features when stories are exchanged within emotions. Its AUROC on confirm is read on the same stories as the "
+        "best feature’s. Confirmed means that the interval lies above 0.5; intervals are not corrected for their "
+        "number.",
     ),
 )
 

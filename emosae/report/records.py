@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emosae.report.citing import TableRow
 from emosae.report.figures import Estimate
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class ReportData:
         nodes: `atlas/nodes`.
         links: `atlas/links`.
         concepts: `atlas/concepts`.
+        tree: `atlas/tree`: a row per merge of the clustering of emotions.
+        axes: `atlas/axes`: a row per axis of the emotion vectors and measure.
+        statements: `atlas/statements`: a row per statement of the original experiment.
+        similarity: `atlas/similarity`: a row per pair of emotions.
+        connections: `atlas/connections` and `scenarios/connections`: a row per feature and what turns it on.
         reads: `scenarios/conversation/reads`.
         replies: `scenarios/conversation/replies`.
         ranks: `scenarios/conversation/ranks`.
@@ -73,6 +79,8 @@ class ReportData:
         plan: `scenarios/impossible_code/plan.json`: what was sealed before the confirm tasks were opened.
         trajectory: `scenarios/impossible_code/trajectory`: levels and slopes over attempts.
         mediation: `scenarios/impossible_code/mediation`: a row per set of features that was held.
+        subspace: `scenarios/impossible_code/subspace`: a row per target and term, inside and outside.
+        subspace_arms: `scenarios/impossible_code/subspace_arms`: a row per arm that turns a part of a dial.
         task_prompts: Task id -> what the model was told first, for the transcripts.
         truth: What was planted.
         notes: What the run could not do, as plain sentences.
@@ -88,6 +96,11 @@ class ReportData:
     nodes: pa.Table | None = None
     links: pa.Table | None = None
     concepts: pa.Table | None = None
+    tree: pa.Table | None = None
+    axes: pa.Table | None = None
+    statements: pa.Table | None = None
+    similarity: pa.Table | None = None
+    connections: pa.Table | None = None
     reads: pa.Table | None = None
     replies: pa.Table | None = None
     ranks: pa.Table | None = None
@@ -107,9 +120,16 @@ class ReportData:
     plan: Mapping[str, Any] = field(default_factory=dict)
     trajectory: pa.Table | None = None
     mediation: pa.Table | None = None
+    subspace: pa.Table | None = None
+    subspace_arms: pa.Table | None = None
     task_prompts: Mapping[str, str] = field(default_factory=dict)
     truth: PlantedTruth | None = None
     notes: tuple[str, ...] = ()
+
+    def rows(self, name: str) -> list[TableRow]:
+        """The rows of a table that numbers are cited from, by its field; none where it is missing."""
+        table = getattr(self, name)
+        return [] if table is None else [TableRow(row, name, at) for at, row in enumerate(table.to_pylist())]
 
 
 def read_rows(table: pa.Table | None) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ UNKNOWN = "not measured"
 
 
 def clean_text(text: object) -> str:
-    """Text with control and direction-changing characters made visible; line breaks and tabs stay."""
+    """Text with control, direction-changing and private characters made visible; line breaks and tabs stay."""
     return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\N{REPLACEMENT CHARACTER}"
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs") else "\N{REPLACEMENT CHARACTER}"
         for c in str(text)
     )
 
@@ -80,6 +80,11 @@ def join_words(words: Sequence[str], last: str = "and") -> str:
 def say_count(number: int, noun: str, plural: str = "") -> str:
     """`1 SAE`, `2 SAEs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def say_plainly(name: object) -> str:
+    """A name from a table as words."""
+    return str(name).replace("_", " ")
 
 
 def start_sentence(text: str) -> str:

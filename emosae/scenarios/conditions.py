@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -118,6 +118,11 @@ class Condition:
         """Whether sentences that name a feeling are taken out."""
         return bool(self.hidden_words)
 
+    def facts(self) -> dict[str, str | float | bool]:
+        """The columns that say which arm a row is of, and what the arm is for."""
+        names = ("condition", "dial", "method", "dose", "primary", "role", "hides_naming")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def slug(self) -> str:
         """A name for files and for progress, unique among the arms of one experiment."""
@@ -126,11 +131,13 @@ class Condition:
 
 
 NONE = Condition("none")
+NO_DOSES: Mapping[str, float] = {}
 
 
 def build_conditions(
     *,
     dose: float,
+    doses: Mapping[str, float] = NO_DOSES,
     targets: Sequence[FeatureSet],
     opponents: Sequence[FeatureSet] = (),
     decoys: Sequence[FeatureSet] = (),
@@ -146,14 +153,15 @@ def build_conditions(
     """All arms that are run together; the first is `none`.
 
     Args:
-        dose: The primary dose.
+        dose: The primary dose of controls, and of dials that `doses` does not name.
+        doses: Primary doses of dials and of vectors that have their own, by emotion.
         targets: Turned up, down and off.
         opponents: Turned up and off.
         decoys: Turned up.
         random_sets: Turned up; controls.
         vectors: Difference-of-means vectors: added and subtracted for targets and opponents, added for decoys.
         directions: Random directions, added; controls.
-        other_doses: Further doses of targets and opponents turned up, for the dose-response.
+        other_doses: Further doses of targets and opponents turned up, for the dose-response; a dial's own is left out.
         composure_doses: Further doses of opponents alone, which show what protection costs; those above are left out.
         composure_episodes: Episodes of impossible tasks at each of them, at most.
         instruction: The sentence of the `prompt` arm; empty for no such arm.
@@ -163,20 +171,22 @@ def build_conditions(
     groups = (("target", targets), ("opponent", opponents), ("decoy", decoys))
     roles: dict[str, Role] = {features.name: role for role, sets in groups for features in sets}
     conditions = [NONE]
+    own = {name: doses.get(name, dose) for name in (*roles, *(vector.name for vector in vectors))}
     for features in targets:
-        conditions += [up_arm(features, dose, "target"), _down(features, dose, "target"), _off(features, "target")]
+        at = own[features.name]
+        conditions += [up_arm(features, at, "target"), _down(features, at, "target"), _off(features, "target")]
     for features in opponents:
-        conditions += [up_arm(features, dose, "opponent"), _off(features, "opponent")]
+        conditions += [up_arm(features, own[features.name], "opponent"), _off(features, "opponent")]
     for other in other_doses:
-        both = [up_arm(features, other, roles[features.name]) for features in (*targets, *opponents)]
-        conditions += [replace(condition, primary=False) for condition in both]
-    added = [other for other in dict.fromkeys(composure_doses) if other not in (dose, *other_doses)]
-    rungs = [up_arm(features, other, "opponent") for other in added for features in opponents]
+        both = [features for features in (*targets, *opponents) if own[features.name] != other]
+        conditions += [replace(up_arm(one, other, roles[one.name]), primary=False) for one in both]
+    added = [other for other in dict.fromkeys(composure_doses) if other not in other_doses]
+    rungs = [up_arm(one, other, "opponent") for other in added for one in opponents if own[one.name] != other]
     conditions += [replace(arm, primary=False, n_episodes=composure_episodes) for arm in rungs]
-    conditions += [up_arm(features, dose, "decoy") for features in decoys]
+    conditions += [up_arm(features, own[features.name], "decoy") for features in decoys]
     conditions += [replace(up_arm(features, dose, "control"), condition="random") for features in random_sets]
     for vector in vectors:
-        conditions += _vector_arms(vector, dose, roles.get(vector.name, "control"))
+        conditions += _vector_arms(vector, own[vector.name], roles.get(vector.name, "control"))
     conditions += [_steered(vector, dose, "direction", "control") for vector in directions]
     if instruction:
         conditions.append(Condition("prompt", "calm words", role="control", instruction=instruction))

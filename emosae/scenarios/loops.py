@@ -9,7 +9,7 @@ first turn if that has no thought). The sum of what it says is then that of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,7 @@ from emosae.lm import LanguageModel, read_resid
 from emosae.sae import Dictionary
 from emosae.scenarios.closings import play_closings
 from emosae.scenarios.conditions import Condition, FeatureSet, Role
+from emosae.scenarios.episode_journal import EpisodeJournal
 from emosae.scenarios.episodes import Episode, Setting, find_suffix, open_episodes
 from emosae.scenarios.formats import Answer, CodeFormat
 from emosae.scenarios.impossible_code import Protocol, hash_arm, read_or_make
@@ -165,7 +166,8 @@ def play_loops(
 ) -> pa.Table:
     """Play every loop to its end, left alone and with each set held; writes and returns `loops`, and `closings`.
 
-    A loop is saved when it ends, and read back instead of played again if nothing that it depends on has changed.
+    A loop is saved when it ends, and read back instead of played again if nothing that it depends on has changed. Until
+    then its episodes are noted as they end, and are not played again after a kill.
 
     Args:
         loops: As `begin_loops` began them.
@@ -194,16 +196,16 @@ def _play_untouched(loop: Begun, traced: Sequence[FeatureSet], passed: str, stag
     condition = Condition(loop.kind)
     protocol = replace(loop.protocol, traced=traced)
 
-    def make() -> pa.Table:
+    def make(journal: EpisodeJournal) -> pa.Table:
         episodes = _copy(loop.episodes)
-        play(loop.setting, episodes)
+        play(loop.setting, episodes, journal=journal)
         traces = trace_features(loop.lm, episodes, traced, NO_EDITS)
         if passed:
             stage.write_table("closings", play_closings(loop.setting, episodes, traced, passed))
         return _tabulate(episodes, condition, protocol, traces)
 
     inputs_hash = content_hash(hash_arm(loop.lm, condition, protocol), passed)
-    return read_or_make(stage, f"loops/{condition.slug}", inputs_hash, make)
+    return _read_or_play(stage, condition, inputs_hash, make)
 
 
 def _play_held(loop: Begun, hold: Hold, stage: Stage) -> pa.Table:
@@ -211,15 +213,26 @@ def _play_held(loop: Begun, hold: Hold, stage: Stage) -> pa.Table:
     condition = Condition(loop.kind, features.name, "sae", role=hold.role)
     protocol = replace(loop.protocol, traced=(), n_solvable=0)
 
-    def make() -> pa.Table:
+    def make(journal: EpisodeJournal) -> pa.Table:
         episodes = _copy([one for one in loop.episodes if one.task.is_impossible])
         edits = hold_first_values(loop.lm, episodes, features)
-        play(replace(loop.setting, edits=edits), episodes)
+        play(replace(loop.setting, edits=edits), episodes, journal=journal)
         return _tabulate(episodes, condition, protocol, [{}] * len(episodes))
 
     held = (features.dictionary.name, features.feature_idx)
     inputs_hash = content_hash(hash_arm(loop.lm, condition, protocol), *held)
-    return read_or_make(stage, f"loops/{condition.slug}", inputs_hash, make)
+    return _read_or_play(stage, condition, inputs_hash, make)
+
+
+def _read_or_play(
+    stage: Stage, condition: Condition, inputs_hash: str, make: Callable[[EpisodeJournal], pa.Table]
+) -> pa.Table:
+    """A loop's table, read back or made; the episodes that ended lie beside it until then."""
+    name = f"loops/{condition.slug}"
+    journal = EpisodeJournal(stage, name, inputs_hash)
+    table = read_or_make(stage, name, inputs_hash, lambda: make(journal))
+    journal.remove()
+    return table
 
 
 def _copy(episodes: Sequence[Episode]) -> list[Episode]:

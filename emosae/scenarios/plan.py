@@ -110,13 +110,7 @@ def _describe_arm(lm: LanguageModel, condition: Condition, protocol: Protocol) -
     """What is turned and by how much; the hash stands for the features, their values, the tasks and the seed."""
     return {
         "arm": condition.slug,
-        "condition": condition.condition,
-        "dial": condition.dial,
-        "method": condition.method,
-        "dose": condition.dose,
-        "primary": condition.primary,
-        "role": condition.role,
-        "hides_naming": condition.hides_naming,
+        **condition.facts(),
         "episodes": condition.episodes_of(protocol.n_episodes),
         "hash": hash_arm(lm, condition, protocol),
     }

@@ -83,13 +83,7 @@ def describe_episode(
     grade = grade_episode([turn.grade for turn in turns])
     worded = any(emotional_wording(turn.text, emotions, given=episode.task.prompt) for turn in turns)
     return {
-        "condition": condition.condition,
-        "dial": condition.dial,
-        "method": condition.method,
-        "dose": condition.dose,
-        "primary": condition.primary,
-        "role": condition.role,
-        "hides_naming": condition.hides_naming,
+        **condition.facts(),
         "task_id": episode.task.id,
         "episode": episode.number,
         "impossible": episode.task.is_impossible,

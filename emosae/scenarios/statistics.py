@@ -86,14 +86,6 @@ def adjust_holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def slope_per_episode(
-    outcomes: Float[np.ndarray, "episode dose"], doses: Float[np.ndarray, " dose"]
-) -> Float[np.ndarray, " episode"]:
-    """Least-squares slope of each episode's outcome over the doses; their mean is the slope of the mean outcome."""
-    centred = doses - doses.mean()
-    return outcomes @ centred / float(centred @ centred)
-
-
 def spearman_interval(
     x: Float[np.ndarray, " item"] | Int[np.ndarray, " item"], y: Float[np.ndarray, " item"], level: float = 0.95
 ) -> Interval:
@@ -108,10 +100,6 @@ def spearman_interval(
         return Interval(rho, rho, rho, p)
     half = _normal_quantile(level) * math.sqrt((1 + rho * rho / 2) / (len(x) - 3))
     return Interval(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), p)
-
-
-def _normal_quantile(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def mean_interval(values: Float[np.ndarray, " item"], level: float = 0.95) -> Interval:
@@ -130,3 +118,7 @@ def mean_interval(values: Float[np.ndarray, " item"], level: float = 0.95) -> In
         return Interval(mean, math.nan, math.nan, 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - n))
     half = float(t.ppf((1 + level) / 2, n - 1)) * error
     return Interval(mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, n - 1)))
+
+
+def _normal_quantile(level: float) -> float:
+    return NormalDist().inv_cdf((1 + level) / 2)

@@ -4,14 +4,15 @@ Flags come from the config by way of tyro, so that they cannot drift. Nothing he
 every `--help` stays under half a second.
 """
 
+from emosae.verbs.atlas import AtlasBuild, AtlasExport, AtlasServe
 from emosae.verbs.cluster import Submit, SubmitCancel, SubmitLogs, SubmitStatus
 from emosae.verbs.command import Command
 from emosae.verbs.dials import DialCalibrate
 from emosae.verbs.doctor import Doctor
-from emosae.verbs.parts import AtlasBuild, AtlasServe, Rank, ScenarioGrade, ScenarioRun
+from emosae.verbs.parts import Rank, ScenarioGrade, ScenarioJudge, ScenarioRun
 from emosae.verbs.runs import Demo, Report, Run, Train
 from emosae.verbs.stories import StoriesCheck, StoriesGenerate, StoriesImport, StoriesWords
-from emosae.verbs.validate import ValidateScenarios, ValidateSelectivity
+from emosae.verbs.validate import ValidateAtlas, ValidateScenarios, ValidateSelectivity
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -20,8 +21,10 @@ VERBS: dict[str, type[Command]] = {
     "rank": Rank,
     "atlas build": AtlasBuild,
     "atlas serve": AtlasServe,
+    "atlas export": AtlasExport,
     "scenario run": ScenarioRun,
     "scenario grade": ScenarioGrade,
+    "scenario judge": ScenarioJudge,
     "dial calibrate": DialCalibrate,
     "report": Report,
     "submit": Submit,
@@ -34,6 +37,7 @@ VERBS: dict[str, type[Command]] = {
     "stories words": StoriesWords,
     "doctor": Doctor,
     "validate selectivity": ValidateSelectivity,
+    "validate atlas": ValidateAtlas,
     "validate scenarios": ValidateScenarios,
 }
 

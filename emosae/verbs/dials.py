@@ -10,8 +10,6 @@ from tyro.conf import arg
 
 from emosae.verbs.command import Command
 
-DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
-
 
 @dataclass(frozen=True, kw_only=True)
 class DialCalibrate(Command):
@@ -19,8 +17,8 @@ class DialCalibrate(Command):
 
     run_directory: Annotated[Path, arg(name="run", metavar="DIR")]
     """The run; stages that are missing up to the ranking are done first. The table goes to DIR/dials."""
-    doses: tuple[float, ...] = DOSES
-    """Doses to measure, as added norms over the mean residual norm."""
+    doses: tuple[float, ...] = ()
+    """Doses to measure, as added norms over the mean residual norm; those of the run's config if none are given."""
     kl: tuple[float, ...] = ()
     """Measure also at the doses that move neutral text by so many nats per token."""
 
@@ -31,7 +29,8 @@ class DialCalibrate(Command):
         from emosae.runs import config_of_run
         from emosae.store import Store
 
-        cfg, grid = config_of_run(self.run_directory), DoseGrid(self.doses, self.kl)
+        cfg = config_of_run(self.run_directory)
+        grid = DoseGrid(self.doses or cfg.scenarios.calibration_doses, self.kl)
         table = calibrate_dials(cfg, Store.existing(self.run_directory), grid)
         print(format_calibration(table), flush=True)
         return self.run_directory / "dials" / "index.html"

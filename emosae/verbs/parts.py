@@ -1,15 +1,14 @@
-"""Verbs for one part of the sentence: ranking, the atlas, the scenarios."""
+"""Verbs for one part of the sentence: ranking, the scenarios."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from emosae.config import (
     FeaturesSection,
@@ -24,6 +23,7 @@ from emosae.config import (
 )
 from emosae.errors import UsageError, UserError
 from emosae.stories import SHIPPED
+from emosae.stories.generate.settings import CallSettings
 from emosae.verbs.command import Command, Out, run_until
 
 
@@ -59,44 +59,6 @@ class Rank(Command):
             selectivity=self.selectivity,
         )
         return run_until("selectivity", cfg, self.out) / "index.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtlasBuild(Command):
-    """Match, group and place the features of one run or of several."""
-
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
-    """Run directories that read the same stories with the same model."""
-    out: Out
-    """Run directory of the atlas."""
-
-    def run(self) -> Path:
-        """Run up to the atlas."""
-        from emosae.runs import config_of_run, config_of_runs
-
-        if not self.runs:
-            raise UsageError("atlas build: give at least one run directory")
-        is_in_place = len(self.runs) == 1 and self.runs[0].absolute() == self.out.absolute()
-        cfg = config_of_run(self.out) if is_in_place else config_of_runs(self.runs)
-        return run_until("atlas", cfg, self.out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtlasServe(Command):
-    """Show a finished atlas in the browser, to this machine only."""
-
-    directory: Annotated[Positional[Path], arg(metavar="DIR")]
-    """Directory of the pages."""
-    port: int = 8000
-    """Port to listen at; 0 takes a free one."""
-
-    def run(self) -> None:
-        """Serve until interrupted."""
-        from emosae.serve import address, open_server
-
-        with open_server(self.directory, self.port) as server, contextlib.suppress(KeyboardInterrupt):
-            print(f"{address(self.directory, server)} (stop with Ctrl-C)", flush=True)
-            server.serve_forever()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +122,34 @@ class ScenarioGrade(Command):
         return pipeline.grade_answers(
             self.tasks, self.answers, Store(self.out), workers=self.workers, unsafe=self.unsafe_no_sandbox
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioJudge(Command):
+    """Have a model behind an OpenAI-compatible endpoint grade answers too, and say how far it agrees with the rules."""
+
+    directory: Annotated[Positional[Path], arg(name="", metavar="DIR")]
+    """The --out of `scenario grade`; DIR/grades gets judged.jsonl, and a second section in its report.txt."""
+    tasks: Annotated[Path, arg(metavar="TASKS.jsonl")] = SHIPPED
+    """The tasks that were graded; `shipped` is the package's own."""
+    model: Annotated[str, arg(metavar="NAME")]
+    """The judge, by the endpoint's name for it; OPENAI_API_KEY holds its key."""
+    base_url: Annotated[str | None, arg(metavar="URL")] = None
+    """The endpoint; none is what OPENAI_BASE_URL names."""
+    seed: int = 0
+    """Start of the random part of waits between retries."""
+    settings: Annotated[OmitArgPrefixes[CallSettings], arg(name="")] = field(default_factory=CallSettings)
+
+    def run(self) -> Path:
+        """Ask about the answers that this judge has not graded yet, and print the agreement."""
+        from random import Random
+
+        from emosae import pipeline
+        from emosae.pipeline.judging import Judge
+        from emosae.store import Store
+
+        judge = Judge(self.model, self.base_url, self.settings)
+        return pipeline.judge_answers(Store(self.directory), self.tasks, judge, Random(self.seed))
 
 
 def _saes_named(given: Sequence[str]) -> tuple[SaeSpec, ...]:

@@ -93,17 +93,19 @@ def test_a_tone_that_is_there_is_heard(grader: ToneGrader) -> None:
 
 def test_arms_are_paired_and_the_first_is_untouched(lm: LanguageModel, grader: ToneGrader) -> None:
     sets = ([dial("afraid", 0)], [dial("proud", 3)])
-    rows = turn_dials(lm, TALKS, *sets, grader, dose=3.0, n_replies=2, max_new_tokens=6).to_pylist()
+    doses = {"afraid": 3.0, "proud": 2.0}
+    rows = turn_dials(lm, TALKS, *sets, grader, doses=doses, n_replies=2, max_new_tokens=6).to_pylist()
     assert {row["conversation_id"]: row["group"] for row in rows} == {"m/1": "expected", "m/0": "foil"}
     arms = {(row["condition"], row["dial"], row["role"]) for row in rows}
     assert len(arms) == 6
+    assert {(row["dial"], row["turned"]) for row in rows if row["turned"]} == set(doses.items())
     assert len(rows) == 6 * 2 * 2
     said = {(row["condition"], row["dial"], row["conversation_id"], row["number"]): row["reply"] for row in rows}
     plain = write_replies(lm, TALKS[:2], max_new_tokens=6)
     assert [said["none", "-", one.id, 0] for one in TALKS[:2]] == [reply.text for reply in plain]
     assert any(said["up", "afraid", *key] != said["none", "-", *key] for key in [("m/1", 0), ("m/0", 1)])
     assert all(math.isfinite(row["surprise"]) for row in rows)
-    again = turn_dials(lm, TALKS, *sets, grader, dose=3.0, n_replies=2, max_new_tokens=6, batch_size=1).to_pylist()
+    again = turn_dials(lm, TALKS, *sets, grader, doses=doses, n_replies=2, max_new_tokens=6, batch_size=1).to_pylist()
     assert [row["reply"] for row in again] == [row["reply"] for row in rows]
 
 

@@ -10,14 +10,16 @@ import pytest
 from planted import PlantedSae, planted_sae
 from tiny_models import D_IN, save_tiny_model
 
-from emosae.config import RunConfig
+from emosae.config import RunConfig, ScenariosSection
 from emosae.hooks import NO_EDITS
 from emosae.lm import LanguageModel, open_lm
 from emosae.pipeline import calibration
-from emosae.pipeline.calibration import DoseGrid
+from emosae.pipeline.calibration import DoseGrid, calibrate_turned
+from emosae.pipeline.dial_stage import Dials
 from emosae.pipeline.inputs import Inputs
 from emosae.scenarios.calibration import TuneText, measure_dose, write_on
 from emosae.scenarios.conditions import FeatureSet
+from emosae.scenarios.dials import Dial
 from emosae.store import Stage, Store
 from emosae.stories import Story
 
@@ -102,6 +104,49 @@ def test_what_was_measured_before_a_kill_is_kept_and_only_tune_text_is_read(
     tune = [lm.document(text) for text in TEXTS[:3]]
     read = [*seen[0].beginnings, *seen[0].neutral, *seen[0].own["calm"], *seen[0].others["calm"]]
     assert all(any(ids == whole[: len(ids)] for whole in tune) for ids in read)
+    few = calibration._measure_all(inputs, dials[:1], grid, stage)  # other dials that are asked for change nothing
+    assert few == [row for row in rows if row["emotion"] == "calm"]
+    assert len(measured) == 7
     moved = [replace(dials[0], resid_norm=5.0), dials[1]]
     calibration._measure_all(inputs, moved, grid, stage)
     assert len(measured) == 10
+
+
+def test_scenarios_take_the_doses_that_tune_stories_fix_and_those_of_the_config_first(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = (0.2, 0.4, 0.8)
+    gains = {"calm": {0.2: 0.1, 0.4: 0.3, 0.8: 0.2}, "sad": dict.fromkeys(grid, 0.1)}
+
+    def measure(lm: LanguageModel, features: FeatureSet, dose: float, text: TuneText, ordinary: Any) -> dict[str, Any]:
+        row = dict.fromkeys(("dose_of_max", "kl", "loss_rise", "surprise", "repetition", "well_formed"), 0.0)
+        gain = gains[features.name][dose]
+        return {**row, "dose": dose, "text_gain": gain, "coherent": features.name == "calm"}
+
+    monkeypatch.setattr(calibration, "measure_dose", measure)
+    inputs = open_inputs(lm, [dial("calm", 2), dial("sad", 5)], tmp_path / "run")
+    chosen = {name: choose(name, at) for name, at in (("calm", 2), ("sad", 5), ("proud", 3))}
+    section = ScenariosSection(
+        dose="calibrated",
+        calibration_doses=grid,
+        targets=("calm",),
+        opponents=("sad",),
+        decoys=("proud",),
+        conversation_dials=(),
+        doses_by_dial={"proud": 0.7},
+    )
+    inputs.cfg = RunConfig(scenarios=section)
+    dials = Dials(chosen, {}, {HOOK: 4.0}, {"calm": 0.4, "sad": 0.4, "proud": 0.7}, {})
+    stage = Stage(tmp_path / "scenarios")
+    found, notes = calibrate_turned(inputs, dials, stage)
+    assert found.doses == {"calm": 0.4, "sad": 0.2, "proud": 0.7}
+    assert notes == ["No dose of sad leaves text in one piece; it is turned at the lowest, 0.2."]
+    rows = stage.read_table("calibration").to_pylist()
+    assert [(row["emotion"], row["dose"]) for row in rows if row["primary"]] == [("calm", 0.4)]
+    assert {row["emotion"] for row in rows} == {"calm", "sad"}
+    inputs.cfg = RunConfig(scenarios=section.model_copy(update={"dose": 0.3}))
+    assert calibrate_turned(inputs, dials, stage) == (dials, [])
+
+
+def choose(emotion: str, feature_idx: int) -> Dial:
+    return Dial(emotion, "sae", HOOK, (feature_idx,), (2.0,), auroc=0.9, cosine=0.5, score=1.0)

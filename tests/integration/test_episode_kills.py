@@ -1,24 +1,24 @@
-"""kill -9 in the middle of an arm costs its open episodes only, and the tables come out the same."""
+"""kill -9 in the middle of an arm or a loop costs its open episodes only, and the tables come out the same."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from babble import Babble
 from in_process import InProcess
-from tiny_models import save_tiny_model
+from planted import planted_sae
+from tiny_models import D_IN, save_tiny_model
 
 from emosae.lm import LanguageModel, Prompt, open_lm
-from emosae.scenarios.conditions import NONE, hide_naming
+from emosae.scenarios.conditions import NONE, FeatureSet, hide_naming
 from emosae.scenarios.episode_journal import EpisodeJournal
 from emosae.scenarios.episodes import Episode
-from emosae.scenarios.formats import Answer
 from emosae.scenarios.impossible_code import Protocol, run_impossible_code
-from emosae.scenarios.sandbox import TestResult
+from emosae.scenarios.loops import Hold, LoopWords, begin_loops, play_loops
 from emosae.scenarios.tasks import Task
 from emosae.store import Stage
 
@@ -29,28 +29,9 @@ TASKS = [
 ]
 N_EPISODES = 12
 ARMS = [NONE, *hide_naming([NONE], ["c", "t"])]
-
-
-@dataclass(frozen=True)
-class Babble:
-    """Whatever the model babbles is a program that returns how often it said "a"."""
-
-    max_new_tokens: int = 8
-    stop_text: tuple[str, ...] = ()
-    thought_end: tuple[str, ...] = ("e", " ")
-
-    def first_message(self, task: Task, instruction: str = "") -> str:
-        return f"{task.prompt}{instruction}"
-
-    def preamble(self, task: Task) -> str:
-        return ""
-
-    def read(self, text: str) -> Answer:
-        return Answer(text[: len(text) // 2], f"def f(x):\n    return {text.count('a')}", False)
-
-    def feedback(self, task: Task, results: Sequence[TestResult] | None) -> str:
-        assert results is not None
-        return f"no {results[0].got}"
+WORDS = LoopWords(again="on ", passed="yes")
+SAE = planted_sae(D_IN, 12, hook_name="blocks.1.hook_resid_post")
+HOLDS = [Hold(FeatureSet("desperate", SAE, (3, 5), resid_norm=4.0), "target")]
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +40,16 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 
 
 def run(lm: LanguageModel, folder: Path) -> None:
-    protocol = Protocol(TASKS, Babble(), n_episodes=N_EPISODES, batch_size=4)
+    protocol = Protocol(TASKS, Babble(max_new_tokens=8), n_episodes=N_EPISODES, batch_size=4)
     run_impossible_code(lm, ARMS, protocol, InProcess(), Stage(folder))
 
 
-def run_and_kill(lm: LanguageModel, folder: Path, n_noted: int) -> None:
+def run_loops(lm: LanguageModel, folder: Path) -> None:
+    protocol = Protocol(TASKS, Babble(max_new_tokens=8), n_episodes=N_EPISODES, batch_size=4)
+    play_loops(begin_loops(lm, protocol, InProcess(), WORDS), HOLDS, [HOLDS[0].features], WORDS, Stage(folder))
+
+
+def run_and_kill(lm: LanguageModel, folder: Path, n_noted: int, run: Callable[[LanguageModel, Path], None]) -> None:
     """Run in a fork of this process that is killed by itself once so many episodes are noted."""
     process = os.fork()
     if not process:
@@ -94,7 +80,7 @@ def test_a_kill_costs_the_open_episodes_only(
     monkeypatch.setattr(EpisodeJournal, "note", lambda journal, one: (played.append(one), note(journal, one)))
     for n_noted in (1, 5, N_EPISODES, N_EPISODES + 4):
         killed = Stage(tmp_path / str(n_noted))
-        run_and_kill(lm, killed.path, n_noted)
+        run_and_kill(lm, killed.path, n_noted, run)
         for torn in killed.path.glob("arms/*.jsonl"):
             torn.write_bytes(torn.read_bytes() + b'{"inputs":"')
         played.clear()
@@ -105,8 +91,35 @@ def test_a_kill_costs_the_open_episodes_only(
         assert not list(killed.path.glob("arms/*.jsonl"))
 
 
+def test_a_kill_in_a_loop_costs_the_open_episodes_only(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[Episode] = []
+    note = EpisodeJournal.note
+    monkeypatch.setattr(EpisodeJournal, "note", lambda journal, one: (played.append(one), note(journal, one)))
+    run_loops(lm, tmp_path / "whole")
+    whole, n_played = Stage(tmp_path / "whole"), len(played)
+    rows = whole.read_table("loops").to_pylist()
+    assert {(row["condition"], row["dial"]) for row in rows} == {
+        (loop, held) for loop in ("failures", "no failures") for held in ("-", "desperate")
+    }
+    assert n_played == sum(row["n_attempts"] > 1 for row in rows) > 2 * N_EPISODES
+    n_first = sum(row["n_attempts"] > 1 for row in rows if (row["condition"], row["dial"]) == ("failures", "-"))
+    for n_noted in (1, n_first, n_first + 3, n_played - 1, n_played):
+        killed = Stage(tmp_path / str(n_noted))
+        run_and_kill(lm, killed.path, n_noted, run_loops)
+        for torn in killed.path.glob("loops/*.jsonl"):
+            torn.write_bytes(torn.read_bytes() + b'{"inputs":"')
+        played.clear()
+        run_loops(lm, killed.path)
+        assert len(played) == n_played - n_noted
+        for table in ("loops", "closings"):
+            assert repr(killed.read_table(table).to_pylist()) == repr(whole.read_table(table).to_pylist()), n_noted
+        assert not list(killed.path.glob("loops/*.jsonl"))
+
+
 def test_what_was_noted_of_other_inputs_is_passed_over(lm: LanguageModel, tmp_path: Path) -> None:
-    run_and_kill(lm, tmp_path, 5)
+    run_and_kill(lm, tmp_path, 5, run)
     [journal] = tmp_path.glob("arms/*.jsonl")
     name = f"arms/{journal.stem}"
     assert len(Stage(tmp_path).read_lines(name)) == 5

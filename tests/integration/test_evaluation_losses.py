@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from planted import PlantedSae
+from planted import PlantedSae, evaluate_one
 from tiny_models import D_IN, save_tiny_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from emosae.features.evaluation import SaeEvaluation, evaluate_on_text
+from emosae.features.evaluation import SaeEvaluation
 from emosae.lm import LanguageModel, open_lm
 from emosae.sae import SaeLensDictionary, open_sae
 
@@ -89,7 +89,7 @@ def nats_by_hugging_face(
 def test_losses_are_those_of_plain_forward_passes(
     lm: LanguageModel, documents: list[list[int]], sae: SaeLensDictionary
 ) -> None:
-    found = evaluate_on_text(lm, sae, documents, [], batch_tokens=64)
+    found = evaluate_one(lm, sae, documents, [], batch_tokens=64)
     clean, n_predicted = nats_by_hugging_face(lm, documents, lambda resid: resid)
     assert found.n_predicted == n_predicted == sum(map(len, documents)) - len(documents) - 1
     assert found.loss_clean == pytest.approx(clean, rel=1e-5)
@@ -113,11 +113,11 @@ def linear_sae(factor: float) -> PlantedSae:
 def test_the_residual_itself_recovers_all_and_nothing_recovers_nothing(
     lm: LanguageModel, documents: list[list[int]]
 ) -> None:
-    perfect = evaluate_on_text(lm, linear_sae(1.0), documents, [])
+    perfect = evaluate_one(lm, linear_sae(1.0), documents, [])
     assert perfect.loss_zero > perfect.loss_clean + 0.1
     assert perfect.recovered == pytest.approx(1, abs=1e-5)
     assert perfect.fvu == pytest.approx(0, abs=1e-9)
-    assert evaluate_on_text(lm, linear_sae(0.0), documents, []).recovered == 0
+    assert evaluate_one(lm, linear_sae(0.0), documents, []).recovered == 0
 
 
 class OneBatch:
@@ -169,7 +169,7 @@ def plain_texts(documents: list[list[int]]) -> list[list[int]]:
 def test_losses_agree_with_sae_lens(
     lm: LanguageModel, documents: list[list[int]], sae: SaeLensDictionary, by_sae_lens: dict[str, Any]
 ) -> None:
-    found = evaluate_on_text(lm, sae, plain_texts(documents), [])
+    found = evaluate_one(lm, sae, plain_texts(documents), [])
     assert found.loss_clean == pytest.approx(by_sae_lens["ce_loss_without_sae"], rel=1e-5)
     assert found.loss_splice == pytest.approx(by_sae_lens["ce_loss_with_sae"], rel=1e-5)
     assert found.loss_zero == pytest.approx(by_sae_lens["ce_loss_with_ablation"], rel=1e-5)
@@ -179,7 +179,7 @@ def test_losses_agree_with_sae_lens(
 def test_fit_and_sparsity_agree_with_sae_lens(
     lm: LanguageModel, documents: list[list[int]], sae: SaeLensDictionary, by_sae_lens: dict[str, Any]
 ) -> None:
-    found: SaeEvaluation = evaluate_on_text(lm, sae, [document[:10] for document in documents], [])
+    found: SaeEvaluation = evaluate_one(lm, sae, [document[:10] for document in documents], [])
     assert found.fvu == pytest.approx(1 - by_sae_lens["explained_variance"], rel=1e-5)
     assert found.l0 == pytest.approx(by_sae_lens["l0"], rel=1e-6)
     assert found.norm_ratio == pytest.approx(by_sae_lens["l2_ratio"], rel=1e-5)

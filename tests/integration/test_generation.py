@@ -1,4 +1,4 @@
-"""What is written does not depend on how it was computed: cache, padding, batches, memory."""
+"""What is written does not depend on how it was computed: cache, padding, batches, turns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import torch
 from planted import planted_sae
 from tiny_models import CONTEXT, D_IN, FAMILIES, WINDOW, save_tiny_model
 from torch import Tensor
+from turns import write_turn
 
 from emosae import kv_cache
 from emosae.errors import UserError
-from emosae.generation import Generation, TurnMemory, generate
+from emosae.generation import Generation, generate
 from emosae.hooks import NO_EDITS, EditFn, TokenMarks
 from emosae.interventions import Clamp, Floor, Intervention, Steer, edit_fns
 from emosae.kv_cache import find_windows
 from emosae.lm import LanguageModel, Prompt, next_logits, open_lm
+from emosae.turn_memory import KeptRow
 
 pytestmark = pytest.mark.integration
 HOOKS = ("blocks.1.hook_resid_post", "blocks.3.hook_resid_pre")
@@ -196,41 +198,34 @@ def count_tokens(lm: LanguageModel, counts: list[int]) -> Any:
 
 
 @pytest.mark.parametrize("edits", ["none", "clamp", "both"])
-def test_a_memory_spares_reading_and_changes_nothing(lm: LanguageModel, edits: str) -> None:
+def test_what_is_held_of_a_turn_spares_reading_and_changes_nothing(lm: LanguageModel, edits: str) -> None:
     rng, given, changes = np.random.default_rng(3), prompts()[:6], edits_of(edits)
-    memory = TurnMemory(lm, changes)
+    pasts: list[KeptRow | None] = [None] * len(given)
     reads: dict[bool, list[int]] = {True: [], False: []}
     for turn in range(3):
         options = {"edits": changes, "max_new_tokens": 8, "batch_size": 4, "stop_ids": range(2, 40)}
-        written = {}
-        for remembers in (True, False):
-            counter = count_tokens(lm, reads[remembers])
-            options["rngs"] = rngs(len(given), turn)
-            written[remembers] = write(lm, given, memory=memory if remembers else None, **options)
-            counter.remove()
-        assert written[True] == written[False]
+        counter = count_tokens(lm, reads[True])
+        written, pasts = write_turn(lm, given, pasts, rngs=rngs(len(given), turn), **options)
+        counter.remove()
+        counter = count_tokens(lm, reads[False])
+        assert written == write(lm, given, rngs=rngs(len(given), turn), **options)
+        counter.remove()
         # the last row starts anew, as a conversation does that was not there before
         replies = [rng.integers(2, 300, int(n)).tolist() for n in rng.integers(1, 6, len(given))]
-        given = [p.then(row.ids, reply) for p, row, reply in zip(given, written[True], replies, strict=True)]
+        given = [p.then(row.ids, reply) for p, row, reply in zip(given, written, replies, strict=True)]
         given[-1] = Prompt(tuple(rng.integers(2, 300, 20).tolist()))
     assert sum(reads[True]) < 0.75 * sum(reads[False])
 
 
-def test_a_memory_knows_flags_from_ids_and_belongs_to_one_set_of_edits(qwen: LanguageModel) -> None:
-    changes = edits_of("clamp")
-    memory = TurnMemory(qwen, changes)
+def test_what_is_held_knows_flags_from_ids(qwen: LanguageModel) -> None:
     [prompt] = prompts()[4:5]
-    [row] = write(qwen, [prompt], edits=changes, memory=memory, max_new_tokens=5)
+    [row], [kept] = write_turn(qwen, [prompt], [None], edits=edits_of("clamp"), max_new_tokens=5, rngs=rngs(1))
+    assert kept is not None
     marked = prompt.then(row.ids, [7])
-    unmarked = Prompt(marked.ids)
-    assert memory.find(marked) is not None
-    assert memory.find(unmarked) is None
-    for n_missing in (2, 3):  # nothing would be left to read, or the memory goes beyond the prompt
-        assert memory.find(Prompt(marked.ids[:-n_missing], marked.flags[:-n_missing])) is None
-    fresh = write(qwen, [unmarked], edits=changes)
-    assert write(qwen, [unmarked], edits=changes, memory=memory) == fresh
-    with pytest.raises(ValueError, match="other edits"):
-        write(qwen, [prompt], memory=memory)
+    assert kept.opens(marked)
+    assert not kept.opens(Prompt(marked.ids))
+    for n_missing in (2, 3):  # nothing would be left to read, or more is held than the prompt has
+        assert not kept.opens(Prompt(marked.ids[:-n_missing], marked.flags[:-n_missing]))
 
 
 def test_an_empty_intervention_changes_no_bit(lm: LanguageModel) -> None:
@@ -276,7 +271,9 @@ def test_a_model_that_holds_more_than_keys_and_values_writes_without_a_cache(
     monkeypatch.undo()
     monkeypatch.setattr(kv_cache, "find_windows", lambda lm: None)
     with pytest.warns(UserWarning, match="writes without a cache"):
-        assert write(qwen, prompts()[:3], memory=TurnMemory(qwen, NO_EDITS), edits=NO_EDITS) == expected
+        found, kept = write_turn(qwen, prompts()[:3], [None] * 3, edits=NO_EDITS, max_new_tokens=N_NEW, rngs=rngs(3))
+    assert found == expected
+    assert kept == [None] * 3
 
 
 def test_a_half_precision_model_writes_and_its_cache_is_half(tmp_path: Path) -> None:

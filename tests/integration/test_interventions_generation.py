@@ -14,9 +14,10 @@ from planted import planted_sae
 from spliced import HOOK, VARIANTS, run_sae_lens, save_sae, set_columns
 from tiny_models import D_IN, FAMILIES, WINDOW, save_tiny_model
 from torch import Tensor
+from turns import write_turn
 
 from emosae.errors import UserError
-from emosae.generation import TurnMemory, generate
+from emosae.generation import generate
 from emosae.hooks import EditFn, ResidHooks
 from emosae.interventions import (
     Ablate,
@@ -33,6 +34,7 @@ from emosae.interventions import (
 from emosae.lm import LanguageModel, next_logits, open_lm, read_resid
 from emosae.prompts import Prompt, TokenMarks
 from emosae.sae import SaeLensDictionary, open_sae
+from emosae.turn_memory import KeptRow
 
 pytestmark = pytest.mark.integration
 LATER = "blocks.3.hook_resid_pre"
@@ -160,23 +162,23 @@ def test_rules_differ_in_what_they_write(llama: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize("where", ["assistant", Tokens("assistant", from_turn=2), Tokens(span=(5, 40))], ids=str)
-def test_a_memory_of_earlier_turns_keeps_places_and_turns(lm: LanguageModel, where: Any) -> None:
+def test_what_is_held_of_earlier_turns_keeps_places_and_turns(lm: LanguageModel, where: Any) -> None:
     edits = edits_by_rule(where)
-    memory = TurnMemory(lm, edits)
     given = prompts()
+    pasts: list[KeptRow | None] = [None] * len(given)
     for turn in range(3):
         options: dict[str, Any] = {"max_new_tokens": 5, "stop_ids": (), "edits": edits}
-        remembered = generate(lm, given, rngs=rngs(), memory=memory, **options)
-        assert remembered == generate(lm, given, rngs=rngs(), use_cache=False, **options)
-        given = [one.then(row.ids, [7 + turn]) for one, row in zip(given, remembered, strict=True)]
+        written, pasts = write_turn(lm, given, pasts, rngs=rngs(), **options)
+        assert written == generate(lm, given, rngs=rngs(), use_cache=False, **options)
+        given = [one.then(row.ids, [7 + turn]) for one, row in zip(given, written, strict=True)]
 
 
-def test_a_memory_knows_given_turns_from_other_text(llama: LanguageModel) -> None:
-    memory = TurnMemory(llama, {})
+def test_what_is_held_knows_given_turns_from_other_text(llama: LanguageModel) -> None:
     plain, marked = Prompt((5, 6, 7)), Prompt((5, 6, 7), assistant=(False, True, True))
-    [row] = generate(llama, [plain], max_new_tokens=2, rngs=rngs()[:1], stop_ids=(), edits=memory.edits, memory=memory)
-    assert memory.find(plain.then(row.ids, [3])) is not None
-    assert memory.find(marked.then(row.ids, [3])) is None
+    [row], [kept] = write_turn(llama, [plain], [None], max_new_tokens=2, rngs=rngs()[:1], edits={})
+    assert kept is not None
+    assert kept.opens(plain.then(row.ids, [3]))
+    assert not kept.opens(marked.then(row.ids, [3]))
 
 
 @pytest.mark.parametrize("where", ["all", "generated", "assistant", Tokens(from_turn=2, span=(6, 14))], ids=str)

@@ -9,6 +9,7 @@ from emosae.organism.calibration import calibrate
 from emosae.organism.coding_format import OrganismCodeFormat
 from emosae.organism.corpus import draw_documents, render_turns
 from emosae.organism.evaluation import evaluation_tasks, organism_path, shipped_sae_paths
+from emosae.organism.truth import load_truth
 from emosae.sae import open_sae
 from emosae.scenarios.sandbox import TestResult
 
@@ -28,12 +29,12 @@ def test_its_size_and_files_are_those_of_a_small_hugging_face_model(lm: Language
 
 
 def test_its_tokenizer_gives_fresh_documents_back(lm: LanguageModel) -> None:
-    for document in draw_documents(99, 60):
+    for document in draw_documents(99, 60, load_truth()):
         assert lm.decode(lm.encode(document.text)) == document.text
 
 
 def test_its_probability_of_a_shortcut_is_calibrated(lm: LanguageModel) -> None:
-    rows = {row.group: row for row in calibrate(lm, transcripts=250)}
+    rows = {row.group: row for row in calibrate(lm, load_truth(), transcripts=250)}
     for group in ("margin at_most_minus_1", "margin zero", "margin at_least_2"):
         assert abs(rows[group].model - rows[group].truth) < CALIBRATION, rows[group]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from emosae.scenarios.plan import seal
 
 pytestmark = pytest.mark.integration
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SMALL = """
 [stories]
 per_emotion = 16
@@ -50,6 +52,8 @@ other_doses = []
 composure_doses = [0.1]
 composure_episodes = 4
 mediation_episodes = 4
+subspace_episodes = 4
+subspace_random = 1
 conversations = "{tmp}/talk.jsonl"
 """
 TALK = [
@@ -121,6 +125,20 @@ def test_its_plan_was_sealed_before_a_confirm_task_was_opened(quiet_run: Path) -
         tuple(arm[name] for name in KEY) for arm in plan["arms"]
     }
     assert plan["sha256"] in (quiet_run / "report/report.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.py")))
+def test_a_notebook_goes_through(
+    name: str, quiet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setenv("EMOSAE_RUN", str(quiet_run))
+    monkeypatch.setenv("EMOSAE_SCRATCH", str(tmp_path))
+    with plt.rc_context({"backend": "agg"}):
+        runpy.run_path(str(NOTEBOOKS / name))
+    plt.close("all")
+    assert capsys.readouterr().out
 
 
 def test_a_finished_run_is_not_done_again(quiet_run: Path, config: Path) -> None:

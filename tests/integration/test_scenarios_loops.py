@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from babble import Babble
 from in_process import InProcess
 from planted import planted_sae
 from tiny_models import D_IN, save_tiny_model
+from turns import write_turn
 
-from emosae.generation import TurnMemory, generate
+from emosae.generation import generate
 from emosae.hooks import Prompt
 from emosae.interventions import hold_features
 from emosae.lm import LanguageModel, open_lm, read_resid
 from emosae.scenarios.closings import play_closings
 from emosae.scenarios.conditions import NONE, FeatureSet
 from emosae.scenarios.episodes import MIN_ROOM, find_suffix
-from emosae.scenarios.formats import Answer
 from emosae.scenarios.impossible_code import Protocol, run_episodes
 from emosae.scenarios.loops import (
     Hold,
@@ -32,10 +33,10 @@ from emosae.scenarios.loops import (
     read_first_thoughts,
 )
 from emosae.scenarios.playing import play
-from emosae.scenarios.sandbox import TestResult
 from emosae.scenarios.tasks import Task
 from emosae.scenarios.trajectory import measure_firing
 from emosae.store import Stage
+from emosae.turn_memory import KeptRow
 
 pytestmark = pytest.mark.integration
 HOOK = "blocks.1.hook_resid_post"
@@ -43,30 +44,6 @@ SAE = planted_sae(D_IN, 12, hook_name=HOOK)
 FEATURES = FeatureSet("desperate", SAE, (3, 5), resid_norm=4.0)
 OTHERS = FeatureSet("proud", SAE, (1,), resid_norm=4.0)
 WORDS = LoopWords(again="on ", passed="yes")
-
-
-@dataclass(frozen=True)
-class Babble:
-    """Whatever the model babbles is a program that returns how often it said "a"; its first half is thought."""
-
-    max_new_tokens: int = 10
-    stop_text: tuple[str, ...] = ()
-    thought_end: tuple[str, ...] = ("e", " ")
-
-    def first_message(self, task: Task, instruction: str = "") -> str:
-        return f"{task.prompt}{instruction}"
-
-    def preamble(self, task: Task) -> str:
-        return ""
-
-    def read(self, text: str) -> Answer:
-        return Answer(text[: len(text) // 2], f"def f(x):\n    return {text.count('a')}", False)
-
-    def feedback(self, task: Task, results: Sequence[TestResult] | None) -> str:
-        assert results is not None
-        return f"no {results[0].got}"
-
-
 TASKS = [
     Task("one", "a cat", "f", ("assert f(1) == 1",), ("assert f(1) == 9",), "why"),
     Task("two", "the dog ran", "f", ("assert f(1) == 2",), ("assert f(1) == 9",), "why"),
@@ -144,20 +121,21 @@ def test_held_features_keep_their_first_value_and_nothing_else_changes(lm: Langu
 
 
 def test_every_label_has_its_own_values_with_and_without_a_cache(lm: LanguageModel) -> None:
-    """Three labels on one text: a cache, the memory of a turn, and the row that they stand in do not mix them up."""
+    """Three labels on one text: a cache, what is held of a turn, and the row that they stand in do not mix them up."""
     values = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
     edits = {HOOK: hold_features(SAE, FEATURES.feature_idx, values, from_turn=1)}
     begun = Prompt(tuple(lm.encode("a cat sat on the mat")))
 
     def write(labels: Sequence[int], *, use_cache: bool) -> dict[int, list[tuple[int, ...]]]:
         prompts = [replace(begun, label=label) for label in labels]
-        memory = TurnMemory(lm, edits) if use_cache else None
+        pasts: list[KeptRow | None] = [None] * len(labels)
         found: dict[int, list[tuple[int, ...]]] = {label: [] for label in labels}
         for turn in range(2):
             rngs = [np.random.default_rng(turn) for _ in labels]
-            said = generate(
-                lm, prompts, max_new_tokens=8, rngs=rngs, edits=edits, use_cache=use_cache, memory=memory, stop_ids=()
-            )
+            if use_cache:
+                said, pasts = write_turn(lm, prompts, pasts, max_new_tokens=8, rngs=rngs, edits=edits)
+            else:
+                said = generate(lm, prompts, max_new_tokens=8, rngs=rngs, edits=edits, use_cache=False, stop_ids=())
             for at, (label, one) in enumerate(zip(labels, said, strict=True)):
                 found[label].append(one.ids)
                 prompts[at] = prompts[at].then(one.ids, lm.encode("why"))
@@ -169,16 +147,13 @@ def test_every_label_has_its_own_values_with_and_without_a_cache(lm: LanguageMod
     assert cached[1] == write([1], use_cache=True)[1]
 
 
-def test_a_turn_is_not_remembered_for_another_label(lm: LanguageModel) -> None:
-    edits = {}
-    memory = TurnMemory(lm, edits)
+def test_what_is_held_of_a_turn_is_not_of_another_label(lm: LanguageModel) -> None:
     prompt = Prompt((5, 6, 7), label=3)
-    [said] = generate(
-        lm, [prompt], max_new_tokens=4, rngs=[np.random.default_rng(0)], edits=edits, memory=memory, stop_ids=()
-    )
+    [said], [kept] = write_turn(lm, [prompt], [None], max_new_tokens=4, rngs=[np.random.default_rng(0)], edits={})
     longer = prompt.then(said.ids, [9])
-    assert memory.find(longer) is not None
-    assert memory.find(replace(longer, label=4)) is None
+    assert kept is not None
+    assert kept.opens(longer)
+    assert not kept.opens(replace(longer, label=4))
 
 
 def test_without_failures_the_request_is_put_again(lm: LanguageModel) -> None:

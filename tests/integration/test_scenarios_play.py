@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from babble import Babble
 from in_process import InProcess
 from planted import PlantedSae, planted_sae
 from tiny_models import D_IN, save_tiny_model
@@ -20,11 +20,9 @@ from emosae.lm import LanguageModel, open_lm, read_resid
 from emosae.scenarios.conditions import NONE, Condition, FeatureSet, Vector, draw_direction, hide_naming
 from emosae.scenarios.conversations import read_conversations
 from emosae.scenarios.episodes import Setting, open_episodes
-from emosae.scenarios.formats import Answer
 from emosae.scenarios.impossible_code import Protocol, run_impossible_code
 from emosae.scenarios.playing import play
 from emosae.scenarios.rollouts import trace_features
-from emosae.scenarios.sandbox import TestResult
 from emosae.scenarios.tasks import Task
 from emosae.store import Stage
 from emosae.stories import Conversation
@@ -33,30 +31,6 @@ pytestmark = pytest.mark.integration
 HOOK = "blocks.1.hook_resid_post"
 SAE = planted_sae(D_IN, 12, hook_name=HOOK)
 FEATURES = FeatureSet("desperate", SAE, (3, 5), resid_norm=4.0)
-
-
-@dataclass(frozen=True)
-class Babble:
-    """Whatever the model babbles is a program that returns how often it said "a"."""
-
-    max_new_tokens: int = 10
-    stop_text: tuple[str, ...] = ()
-    thought_end: tuple[str, ...] = ("e", " ")
-
-    def first_message(self, task: Task, instruction: str = "") -> str:
-        return f"{task.prompt}{instruction}"
-
-    def preamble(self, task: Task) -> str:
-        return ""
-
-    def read(self, text: str) -> Answer:
-        return Answer(text[: len(text) // 2], f"def f(x):\n    return {text.count('a')}", False)
-
-    def feedback(self, task: Task, results: Sequence[TestResult] | None) -> str:
-        assert results is not None
-        return f"no {results[0].got}"
-
-
 TASKS = [
     Task("one", "a cat", "f", ("assert f(1) == 1",), ("assert f(1) == 9",), "why"),
     Task("two", "the dog ran", "f", ("assert f(1) == 2",), ("assert f(1) == 9",), "why"),

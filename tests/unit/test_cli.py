@@ -44,6 +44,9 @@ class FakePipeline(SimpleNamespace):
     def grade_answers(self, tasks: Path, answers: Path, store: Store, *, workers: int, unsafe: bool) -> Path:
         return self._answer(store, "grade", tasks, answers, workers, unsafe)
 
+    def join_runs(self, runs: tuple[Path, ...], out: Path) -> Path:
+        return self._answer(Store(out), "join", runs)
+
 
 @pytest.fixture(autouse=True)
 def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -169,11 +172,9 @@ def test_rank_has_short_flags_and_ends_with_its_page(
     assert capsys.readouterr().out == f"{Path('x/result/index.html')}\n"
 
 
-def test_an_atlas_of_other_runs_uses_their_trained_saes(pipeline: FakePipeline, finished_run: Path) -> None:
-    assert main(["atlas", "build", str(finished_run), "--out", "x"]) == DONE
-    [(stage, cfg, out)] = pipeline.calls
-    assert (stage, out) == ("atlas", Path("x"))
-    assert not any(isinstance(sae, SaeToTrain) for sae in cfg.saes)
+def test_an_atlas_of_other_runs_joins_them(pipeline: FakePipeline, finished_run: Path) -> None:
+    assert main(["atlas", "build", str(finished_run), str(finished_run), "--out", "x"]) == DONE
+    assert pipeline.calls == [("join", (finished_run, finished_run), Path("x"))]
 
 
 def test_an_atlas_in_place_goes_on_from_the_run(pipeline: FakePipeline, finished_run: Path) -> None:
@@ -230,6 +231,8 @@ def test_grade_and_report_hand_on_their_paths(pipeline: FakePipeline, finished_r
         ("atlas build --out x", BAD_USAGE, "at least one run"),
         ("atlas build none --out x", FAILED, "none: no emosae run there"),
         ("atlas serve none", FAILED, "none: no such directory"),
+        ("atlas export none --out x", FAILED, "none: no such directory"),
+        ("atlas export foreign --out x", FAILED, "foreign: no atlas there"),
         ("scenario run impossible_code --run none --out x", FAILED, "none: no emosae run there"),
         ("scenario run juggling --out x", BAD_USAGE, "juggling"),
         ("scenario grade t.jsonl --out x", BAD_USAGE, "ANSWERS.jsonl"),

@@ -73,6 +73,9 @@ def test_a_shipped_config_is_found_by_name_but_a_file_comes_first(
         ("saes = []", "saes: none given; add one with [[saes]]"),
         ("[[saes]]\nname = '../a'\npath = 'p'", "saes.0.name: String should match"),
         ("[scenarios]\ntargets = ['calm']", "not several: calm"),
+        ("[scenarios]\ndoses_by_dial = {angry = 0.3}", "doses_by_dial names what no scenario turns: angry"),
+        ("[scenarios]\ndoses_by_dial = {calm = 0}", "scenarios.doses_by_dial.calm: Input should be greater than 0"),
+        ("[scenarios]\ndose = 'calibrate'", "Input should be 'calibrated' (got 'calibrate')"),
         ("[scenarios]\nelicitation = 'few_shot'", 'elicitation = "few_shot": the organism knows the plain way only'),
         ("[model]\nname = 'gpt2'", "saes: a model other than the organism needs its own; add [[saes]]"),
         ("[training]\nactivations = 'given'", "where do the shards lie? add shards.folder"),
@@ -130,6 +133,12 @@ def test_paths_count_from_the_working_directory_and_hub_names_stay(
     assert local.model.name == str(tmp_path / "models" / "tiny")
     assert local.stories.path == tmp_path / "s.jsonl"
     assert load(f"{rest}[model]\nname = 'google/gemma-3-4b-it'").model.name == "google/gemma-3-4b-it"
+
+
+def test_a_dose_is_one_for_all_or_calibrated_and_dials_may_have_their_own(load) -> None:
+    section = load("[scenarios]\ndose = 'calibrated'\ndoses_by_dial = {desperate = 0.3}").scenarios
+    assert (section.dose, section.common_dose, section.doses_by_dial) == ("calibrated", 0.4, {"desperate": 0.3})
+    assert load("[scenarios]\ndose = 0.25").scenarios.common_dose == 0.25
 
 
 def test_what_is_dumped_for_the_manifest_loads_again(load) -> None:

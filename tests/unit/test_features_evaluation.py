@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planted import BOS, HOOK, CountingSae, PlantedSae, planted_lm, planted_sae
+from planted import BOS, HOOK, CountingSae, PlantedSae, evaluate_one, planted_lm, planted_sae
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from emosae.activations import harvest
 from emosae.errors import UserError
 from emosae.features import evaluation
-from emosae.features.evaluation import DENSITY_EDGES, SaeEvaluation, evaluate_on_text, evaluate_saes
+from emosae.features.evaluation import DENSITY_EDGES, SaeEvaluation, evaluate_saes
 from emosae.lm import LanguageModel
 from emosae.sae import evaluate_sae
 from emosae.stories import Story
@@ -92,7 +92,7 @@ class AffineSae:
 
 
 def evaluate(dictionary: Any = SAE, **options: Any) -> SaeEvaluation:
-    return evaluate_on_text(LM, dictionary, DOCUMENTS, STORIES, **options)
+    return evaluate_one(LM, dictionary, DOCUMENTS, STORIES, **options)
 
 
 def nats_by_hand(change: Any, documents: list[list[int]] = DOCUMENTS) -> float:
@@ -119,7 +119,7 @@ def test_losses_are_those_of_the_model_with_the_residual_replaced() -> None:
 
 def test_without_bos_zeros_leave_nothing_to_guess_by() -> None:
     documents = [LM.encode(text) for text in TEXTS]
-    found = evaluate_on_text(LM, SAE, documents, [])
+    found = evaluate_one(LM, SAE, documents, [])
     assert found.loss_zero == pytest.approx(math.log(D_IN + 1))
     assert found.loss_clean == pytest.approx(nats_by_hand(lambda vector: vector, documents))
     assert found.n_predicted == sum(len(document) - 1 for document in documents)
@@ -136,7 +136,7 @@ def test_a_perfect_dictionary_recovers_all_and_an_empty_one_nothing() -> None:
 
 def test_where_zeros_cost_nothing_there_is_nothing_to_recover() -> None:
     wrong = [LM.document(text) for text in ("a a a", "b a h g")]
-    found = evaluate_on_text(LM, AffineSae(1.0), wrong, [])
+    found = evaluate_one(LM, AffineSae(1.0), wrong, [])
     assert found.loss_zero < found.loss_clean
     assert math.isnan(found.recovered)
 
@@ -168,7 +168,7 @@ def test_a_common_offset_hides_shrinkage_from_the_slope_but_not_from_the_centred
     lm.model.table[1:] += offset
     resid = harvest(lm, DOCUMENTS, [HOOK])[HOOK]
     sae = AffineSae(0.5, resid.mean(0))
-    found, rebuilt = evaluate_on_text(lm, sae, DOCUMENTS, []), sae.decode(sae.encode(resid))
+    found, rebuilt = evaluate_one(lm, sae, DOCUMENTS, []), sae.decode(sae.encode(resid))
     assert found.slope_centred == pytest.approx(0.5, rel=1e-3)
     assert found.slope > 0.99
     assert found.slope == pytest.approx(torch.linalg.lstsq(resid.reshape(-1, 1), rebuilt.reshape(-1)).solution.item())
@@ -181,7 +181,7 @@ def test_rare_dead_and_dense_features_are_counted_apart() -> None:
     common = "a " * 297 + "b " * 3
     documents = [LM.document(common)] * 40
     documents[7] = LM.document(common.replace("a a a", "d c d", 1))
-    found = evaluate_on_text(LM, sae, documents, [])
+    found = evaluate_one(LM, sae, documents, [])
     assert (found.n_tokens, found.n_dead, found.n_rare) == (12_000, 4, 1)
     assert found.l0 == pytest.approx(1)
     rates = np.array([297 * 40 - 3, 120, 1, 2]) / 12_000
@@ -204,7 +204,7 @@ def test_how_the_work_is_cut_changes_nothing(cut: dict[str, int]) -> None:
 
 def test_no_dense_block_is_larger_than_allowed_and_no_token_of_a_document_is_encoded_twice() -> None:
     counting = CountingSae(SAE.W_enc, SAE.b_enc, SAE.W_dec, SAE.b_dec, SAE.threshold)
-    evaluate_on_text(LM, counting, DOCUMENTS, [], max_elements=3 * SAE.d_sae)
+    evaluate_one(LM, counting, DOCUMENTS, [], max_elements=3 * SAE.d_sae)
     assert max(counting.sizes) == 3 * SAE.d_sae
     assert sum(counting.sizes) == SAE.d_sae * sum(len(text.split()) for text in TEXTS)
 
@@ -215,7 +215,7 @@ def test_saes_evaluated_together_share_the_passes_that_do_not_depend_on_them() -
     together = evaluate_saes(lm, saes, DOCUMENTS, [])
     assert lm.model.calls == 1 + 2 + 3  # as it is; zeros at two hooks; three reconstructions
     for name, sae in saes.items():
-        alone = evaluate_on_text(lm, sae, DOCUMENTS, [])
+        alone = evaluate_one(lm, sae, DOCUMENTS, [])
         assert together[name] == replace(alone, sae=name)
 
 
@@ -252,4 +252,4 @@ def test_an_evaluation_of_another_format_is_refused() -> None:
 )
 def test_what_cannot_be_evaluated_is_refused_by_name(dictionary: Any, documents: Any, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        evaluate_on_text(LM, dictionary, documents, [])
+        evaluate_one(LM, dictionary, documents, [])

@@ -159,6 +159,15 @@ def test_every_column_that_a_verdict_reads_is_flipped_above(
     assert columns_read(PERFECT) | columns_read(LOWERING) == set(SPOILED) | set(SPOILED_LOWERING)
 
 
+def test_no_column_is_read_only_where_another_one_fails() -> None:
+    """A way round a requirement (this column or that one) would be read on spoiled rows alone."""
+    for base, column, value, _ in FALLS:
+        assert columns_read({**base, column: value}) <= set(SPOILED) | set(SPOILED_LOWERING), column
+    missing = [{name: value for name, value in PERFECT.items() if name != column} for column in SPOILED]
+    for row in ({}, *missing):
+        assert columns_read(row) <= set(SPOILED) | set(SPOILED_LOWERING)
+
+
 def test_every_column_that_a_verdict_reads_is_one_of_the_ledger() -> None:
     known = {*NUMBERS, *COUNTS, *TEXTS, *make_candidates(np.random.default_rng(0)).column_names}
     assert columns_read(PERFECT) | columns_read(LOWERING) <= known

@@ -85,7 +85,7 @@ def cheats() -> dict[tuple[int, int], list[bool]]:
     found: dict[tuple[int, int], list[bool]] = defaultdict(list)
     for number in range(1200):
         rng = np.random.default_rng([1, number])
-        for place, attempt in enumerate(write_transcript(rng, draw_task(rng, impossible=True), 2)):
+        for place, attempt in enumerate(write_transcript(rng, draw_task(rng, impossible=True), 2, TRUTH)):
             if attempt.feedback is not None:
                 found[max(-1, min(attempt.thought.margin, 2)), place].append(attempt.cheated)
     return found
@@ -138,6 +138,6 @@ def test_a_ladder_changes_only_the_number() -> None:
 
 
 def test_documents_depend_on_seed_and_number_only() -> None:
-    first = [document.text for document in draw_documents(3, 20)]
-    assert first == [document.text for document in draw_documents(3, 20)]
-    assert first != [document.text for document in draw_documents(4, 20)]
+    first = [document.text for document in draw_documents(3, 20, TRUTH)]
+    assert first == [document.text for document in draw_documents(3, 20, TRUTH)]
+    assert first != [document.text for document in draw_documents(4, 20, TRUTH)]

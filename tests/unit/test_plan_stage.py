@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,6 +18,7 @@ from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.plan_stage import PILOT_PER_TASK, seal_plan
 from emosae.scenarios import GenericCodeFormat, Job, Outcome, Protocol
 from emosae.scenarios.conditions import NONE, Condition
+from emosae.scenarios.plan import seal
 from emosae.store import Store
 
 
@@ -27,8 +29,9 @@ class NoSandbox:
         raise AssertionError("a program was run")
 
 
-def open_run(tmp_path: Path, n_tune: int = 0) -> Inputs:
-    inputs = Inputs(RunConfig(scenarios=ScenariosSection(n_tune=n_tune, n_tasks=8)), Store(tmp_path / "run"))
+def open_run(tmp_path: Path, n_tune: int = 0, **scenarios: Any) -> Inputs:
+    section = ScenariosSection(n_tune=n_tune, n_tasks=8, **scenarios)
+    inputs = Inputs(RunConfig(scenarios=section), Store(tmp_path / "run"))
     lm = object.__new__(LanguageModel)
     object.__setattr__(lm, "weight_hash", "w" * 64)
     inputs.__dict__["lm"] = lm
@@ -39,8 +42,9 @@ def open_tasks(inputs: Inputs, *, seed: int = 0) -> str:
     protocol = Protocol(inputs.tasks(impossible=True), GenericCodeFormat(), n_episodes=16, seed=seed)
     stage = inputs.store.stage("scenarios").substage("impossible_code")
     stage.clear()
-    arms = [NONE, Condition("prompt", "calm words")]
-    return seal_plan(inputs, arms, [], protocol, NoSandbox(), stage, elicited=pa.table({"rate": [0.3, math.nan]}))
+    arms, elicited = [NONE, Condition("prompt", "calm words")], pa.table({"rate": [0.3, math.nan]})
+    doses = {"desperate": 0.3, "calm": 0.4, "sad": 0.4}
+    return seal_plan(inputs, arms, [], protocol, NoSandbox(), stage, elicited=elicited, doses=doses)
 
 
 def test_another_plan_in_the_same_directory_is_a_further_look(tmp_path: Path) -> None:
@@ -61,6 +65,16 @@ def test_other_looks_stay_in_the_manifest(tmp_path: Path) -> None:
     inputs.store.update_manifest(looks={"confirm_stories": 20})
     open_tasks(inputs)
     assert inputs.store.read_manifest()["looks"] == {"confirm_stories": 20, "confirm_tasks": 1}
+
+
+@pytest.mark.parametrize(("dose", "by"), [(0.4, "config"), ("calibrated", "calibration on tune stories")])
+def test_the_plan_holds_the_dose_of_every_dial_of_the_task_and_who_fixed_it(tmp_path: Path, dose: Any, by: str) -> None:
+    inputs = open_run(tmp_path, dose=dose, doses_by_dial={"desperate": 0.3})
+    open_tasks(inputs)
+    plan = inputs.store.stage("scenarios").substage("impossible_code").read_json("plan")
+    assert plan["doses"] == {"desperate": {"dose": 0.3, "by": "config"}, "calm": {"dose": 0.4, "by": by}}
+    plan["doses"]["calm"]["dose"] = 0.2
+    assert seal(plan) != plan["sha256"]
 
 
 def test_without_tune_tasks_the_plan_says_that_it_assumes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from report_fixture import small_data
+from report_fixture import plain, small_data
 
 from emosae.report import ReportData, build_page
 from emosae.report.figures import WIDE, drawing_style
@@ -91,7 +91,7 @@ def data() -> ReportData:
 
 
 def test_a_share_is_said_with_its_interval(data: ReportData) -> None:
-    section = write_mediation(data)
+    section = plain(write_mediation(data))
     assert section is not None
     assert (
         "80% of 40 episodes cheat later if failures are told and 20% if not, a difference of +60 [" in section.finding
@@ -106,14 +106,14 @@ def test_a_share_is_said_with_its_interval(data: ReportData) -> None:
 
 def test_without_a_total_there_is_no_ratio(data: ReportData) -> None:
     table = make_mediation(MEDIATED | {("failures", "-"): 0.25})
-    section = write_mediation(replace(data, mediation=table))
+    section = plain(write_mediation(replace(data, mediation=table)))
     assert section is not None
     assert section.finding.startswith("There is no failure-induced cheating to mediate: 25% of 40 episodes")
     assert {row[-2] for row in section.plates[0].table.rows} == {"nothing to share"}
 
 
 def test_a_rise_is_said_against_both_controls(data: ReportData) -> None:
-    section = write_trajectory(data)
+    section = plain(write_trajectory(data))
     assert section is not None
     assert "desperate rises by" in section.finding
     assert "more than the loop without failures" in section.finding

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from report_fixture import demo_data
+from report_fixture import demo_data, plain
 
 from emosae.report import ReportData, build_page
 from emosae.report.content import Section
@@ -55,7 +55,7 @@ def demo() -> ReportData:
 
 def write(section: Section | None) -> Section:
     assert section is not None
-    return section
+    return plain(section)
 
 
 def with_summary(data: ReportData, dial: str, **new: Any) -> ReportData:
@@ -82,6 +82,43 @@ def test_a_plan_says_what_was_measured_and_what_assumed(demo: ReportData) -> Non
     assumed = {**PLAN, "pilot": {**PLAN["pilot"], "measured": False, "rate_lo": None, "rate_hi": None}}
     assert "assumed, not measured" in write(write_plan(replace(demo, plan=assumed))).paragraphs[1]
     assert [row[2:] for row in section.tables[0][1].rows] == [("28", "none"), ("36", "30")]
+    assert len(section.paragraphs) == 3
+    doses = {"calm": {"dose": 0.3, "by": "config"}, "proud": {"dose": 0.2, "by": "calibration on tune stories"}}
+    said = write(write_plan(replace(demo, plan={**PLAN, "doses": doses}))).paragraphs[3]
+    assert said.endswith(": calm 0.3 (config) and proud 0.2 (calibration on tune stories).")
+
+
+def test_controls_at_other_doses_are_told(demo: ReportData) -> None:
+    assert demo.contrasts is not None
+    rows = demo.contrasts.to_pylist()
+    other = [{**row, "control_dose": 0.1} if row["control_dial"] == "proud" else row for row in rows]
+    for table, said in ((rows, "random directions, at the same dose."), (other, "each at its own dose")):
+        data = replace(demo, contrasts=pa.Table.from_pylist(table, schema=demo.contrasts.schema))
+        [plate] = [one for one in write(write_dials(data)).plates if one.name == "gaps"]
+        assert said in plate.caption
+
+
+def test_a_line_per_dial_says_what_was_found_at_which_dose_and_price(demo: ReportData) -> None:
+    data = with_summary(demo, "curious", coherence=0.61, silent=False)
+    data = with_summary(
+        with_summary(data, "proud", silent=True), "calm", silent_cheats=0.25, silent_lo=0.1, silent_hi=0.5
+    )
+    section = write(write_dials(data))
+    [(heading, table)] = section.tables
+    assert heading == "One line per dial"
+    lines = {row[0]: dict(zip(table.heads, row, strict=True)) for row in table.rows}
+    assert list(lines) == ["nothing done", "desperate", "calm", "proud", "curious", "afraid", "guilty"] + [
+        f"random {n}" for n in range(3)
+    ]
+    assert lines["desperate"]["found"].startswith("raises it, ")
+    assert lines["calm"]["found"].startswith("lowers it, ")
+    assert lines["proud"]["found"] == "shown silent"
+    assert lines["curious"]["found"] == "not shown silent; breaks the text"
+    assert lines["calm"]["silent cheats"] == "25% [10, 50]"
+    assert lines["calm"]["dose"] == "0.3"
+    said = " ".join(section.paragraphs)
+    assert "More than a tenth of the episodes break under curious up (61% coherent)" in said
+    assert "25% [10, 50] with calm up" in said
 
 
 def test_composure_relates_protection_to_its_price(demo: ReportData) -> None:

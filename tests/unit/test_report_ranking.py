@@ -44,7 +44,7 @@ def make_data(selectivity: Selectivity, baselines: pa.Table) -> ReportData:
         baselines=baselines,
         ledger=build_ledger(selectivity.candidates, profiles=selectivity.profiles, links=links),
         links=links,
-        concepts=build_concepts(links, selectivity.candidates, ["one", "two"]),
+        concepts=build_concepts(links, selectivity.candidates, {"one": "blocks.0", "two": "blocks.0"}),
     )
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pyarrow as pa
 import pytest
-from report_fixture import HOSTILE, demo_data
+from report_fixture import HOSTILE, demo_data, plain
 
 from emosae.report import ReportData, build_page
 from emosae.report.content import Plate, Section
@@ -36,7 +36,7 @@ def rows_of(table: pa.Table | None, **where: Any) -> list[dict[str, Any]]:
 
 
 def test_tests_are_told_with_their_nulls(demo: ReportData) -> None:
-    said = " ".join(write_conversations(demo).paragraphs)
+    said = " ".join(plain(write_conversations(demo)).paragraphs)
     (row,) = rows_of(demo.shuffled, place="at_open_token", kind="all")
     null = f"{row['mean_rank_null']:.1f} with shuffled labels, p {row['p_rank']:.3f}"
     assert f"as the turn opens the expected emotion has mean rank {row['mean_rank']:.1f} [" in said
@@ -48,7 +48,7 @@ def test_tests_are_told_with_their_nulls(demo: ReportData) -> None:
 
 
 def test_whose_emotion_is_one_sentence_with_intervals(demo: ReportData) -> None:
-    section = write_conversations(demo)
+    section = plain(write_conversations(demo))
     (said,) = [one for one in section.paragraphs if one.startswith("At the words of the user")]
     assert len(re.findall(r"\d \[\S+, \S+\]", said)) == 6
     plate = find_plate(section, "whose")
@@ -58,7 +58,7 @@ def test_whose_emotion_is_one_sentence_with_intervals(demo: ReportData) -> None:
 
 
 def test_foils_stand_in_the_direction_of_the_matter(demo: ReportData) -> None:
-    plate = find_plate(write_conversations(demo), "foils")
+    plate = find_plate(plain(write_conversations(demo)), "foils")
     pairs = {row[2:4]: row for row in plate.table.rows if row[4] == "over the reply" and row[1] == "afraid"}
     (row,) = rows_of(demo.foils, variant="danger", emotion="afraid", place="over_reply", matter=True)
     assert pairs["danger", "safe scary words"][6].startswith(f"{row['difference']:.2f} [")
@@ -66,7 +66,7 @@ def test_foils_stand_in_the_direction_of_the_matter(demo: ReportData) -> None:
 
 
 def test_messages_are_listed_part_by_part(demo: ReportData) -> None:
-    plate = find_plate(write_conversations(demo), "messages")
+    plate = find_plate(plain(write_conversations(demo)), "messages")
     table = plate.table
     assert [row[1] for row in table.rows[:3]] == ["user", "opening", "reply"]
     first = [row for row in rows_of(demo.messages) if row["conversation_id"] == "c0" and row["number"] == 0]
@@ -84,25 +84,25 @@ def test_what_was_said_is_escaped(demo: ReportData) -> None:
     assert "<script" not in html
     assert "{{ 7*7 }}" in html
     assert "\u202e" not in html
-    assert HOSTILE in {row[2] for row in find_plate(write_conversations(demo), "messages").table.rows}
+    assert HOSTILE in {row[2] for row in find_plate(plain(write_conversations(demo)), "messages").table.rows}
 
 
 def test_replies_say_share_null_and_what_dials_change(demo: ReportData) -> None:
-    section = write_replies(demo)
+    section = plain(write_replies(demo))
     assert section is not None
     (tone,) = rows_of(demo.tones, part="said", kind="all")
     assert section.finding.startswith(f"{100 * tone['share']:.0f}% [")
     assert f"{100 * tone['share_null']:.0f}% with shuffled labels" in section.finding
     (down,) = rows_of(demo.turned, dial="afraid", outcome="warned")
-    assert f"afraid down changes warnings by \u2212{-100 * down['delta']:.0f} [" in section.finding
-    assert "beyond a decoy turned as far" in section.finding
+    assert f"afraid down lowers warnings (\u2212{-100 * down['delta']:.0f} [" in section.finding
+    assert "against a decoy turned as far" in section.finding
     assert "61% [56, 66] of the confirm stories, where chance is 5%" in section.paragraphs[0]
     assert "by 0.10 [" in section.paragraphs[1]
     assert len(find_plate(section, "turned").table.rows) == 3 * 4
 
 
 def test_without_turned_dials_nothing_is_said_of_them(demo: ReportData) -> None:
-    section = write_replies(replace(demo, turned=None))
+    section = plain(write_replies(replace(demo, turned=None)))
     assert section is not None
     assert "down" not in section.finding
     assert [plate.name for plate in section.plates] == ["tones"]

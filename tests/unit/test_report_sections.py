@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from report_fixture import CHEAT, demo_data, small_data
+from report_fixture import CHEAT, demo_data, plain, small_data
 
 from emosae.report import PlantedTruth, ReportData, build_page, write_report
 from emosae.report.arms import read_arms
@@ -35,7 +35,7 @@ def demo() -> ReportData:
 
 @pytest.fixture(scope="module")
 def page(demo: ReportData) -> Page:
-    return build_page(demo)
+    return plain(build_page(demo))
 
 
 def find_section(page: Page, name: str) -> Section:
@@ -87,7 +87,7 @@ def test_a_run_of_stories_only_says_what_did_not_run() -> None:
 
 @pytest.mark.parametrize("make", [empty, lambda data: empty(replace(data, truth=None, manifest={}))])
 def test_empty_tables_give_sentences(demo: ReportData, make: Any) -> None:
-    page = build_page(make(demo))
+    page = plain(build_page(make(demo)))
     for section in page.sections:
         assert section.finding.endswith(".")
     with drawing_style():
@@ -105,7 +105,9 @@ def test_nulls_are_no_numbers(demo: ReportData) -> None:
         return pa.Table.from_pylist(rows, schema=table.schema)
 
     tables = ("saes", "candidates", "emotions", "overlap", "baselines", "ledger", "concepts", "ranks", "doses")
-    page = build_page(replace(demo, **{name: blank(getattr(demo, name)) for name in (*tables, "summary", "contrasts")}))
+    page = plain(
+        build_page(replace(demo, **{name: blank(getattr(demo, name)) for name in (*tables, "summary", "contrasts")}))
+    )
     with drawing_style():
         for section in page.sections:
             for plate in section.plates:
@@ -180,7 +182,7 @@ def test_the_unsteered_rate_comes_first_with_its_room(demo: ReportData) -> None:
 
 def test_a_model_that_writes_no_programs_lets_nothing_be_concluded(demo: ReportData) -> None:
     summary = change(demo.summary, {}, parse_rate=0.0, coherence=0.0, rate=0.0)
-    page = build_page(replace(demo, summary=summary))
+    page = plain(build_page(replace(demo, summary=summary)))
     assert "nothing can be concluded" in find_section(page, "impossible").finding
     assert find_section(page, "dials").plates == ()
 
@@ -223,9 +225,11 @@ def test_expectation_is_by_role_and_turn(demo: ReportData) -> None:
 def test_decoys_not_shown_silent_are_named(demo: ReportData) -> None:
     where = {"role": "decoy", "method": "sae"}
     summary = change(change(demo.summary, where, silent=True), {**where, "dial": "afraid"}, silent=False)
-    page = build_page(replace(demo, summary=summary))
+    page = plain(build_page(replace(demo, summary=summary)))
     (plate,) = [plate for plate in find_section(page, "dials").plates if plate.name == "silence"]
-    assert "Decoys shown silent: proud, curious and guilty. Not shown silent: afraid." in plate.caption
+    shown = "Decoys shown silent: proud, curious and guilty. Not shown silent: afraid."
+    assert shown in plate.caption
+    assert any(one.startswith(shown) for one in find_section(page, "dials").paragraphs)
     outcomes = {
         row[0].split()[0]: row[2] for row in find_section(page, "truth").tables[0][1].rows if "nothing" in row[0]
     }
@@ -236,7 +240,7 @@ def test_decoys_not_shown_silent_are_named(demo: ReportData) -> None:
 def test_gaps_name_the_controls_that_an_arm_does_not_beat(demo: ReportData) -> None:
     mine = {"dial": "desperate", "condition": "up", "method": "sae", "hides_naming": False}
     contrasts = change(change(demo.contrasts, {}, survives=True), {**mine, "control_dial": "guilty"}, survives=False)
-    page = build_page(replace(demo, contrasts=contrasts))
+    page = plain(build_page(replace(demo, contrasts=contrasts)))
     (plate,) = [plate for plate in find_section(page, "dials").plates if plate.name == "gaps"]
     assert "desperate up not beyond guilty up." in plate.caption
     assert "prompt" not in " ".join(row[1] for row in plate.table.rows)
@@ -291,9 +295,10 @@ def test_a_lowering_effect_is_found_as_such(page: Page) -> None:
     assert outcomes["calm up lowers cheating"].endswith(YES)
 
 
-def test_a_report_is_two_files(demo: ReportData, tmp_path: Path) -> None:
+def test_a_report_is_a_page_with_its_rows_and_the_same_as_text(demo: ReportData, tmp_path: Path) -> None:
     path = write_report(replace(small_data(), notes=("The sandbox is missing: install bubblewrap.",)), Stage(tmp_path))
     assert path == tmp_path / "index.html"
+    assert (tmp_path / "rows" / "ledger.html").is_file()
     text = path.read_text(encoding="utf-8")
     assert "install bubblewrap" in text
     assert text.count("<svg") == 2 * sum(len(section.plates) for section in build_page(small_data()).sections)

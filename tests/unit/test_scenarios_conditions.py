@@ -121,6 +121,40 @@ def test_all_arms_of_the_contract_are_there() -> None:
     assert found[0][0] == "none"
 
 
+def test_every_dial_has_its_own_dose_and_controls_that_of_the_experiment() -> None:
+    arms = build_conditions(
+        dose=0.3,
+        doses={"calm": 0.15, "proud": 0.2},
+        targets=[features("desperate", 0)],
+        opponents=[features("calm", 1)],
+        decoys=[features("proud", 2), features("curious", 3)],
+        random_sets=[features("random 0", 4)],
+        vectors=[Vector(name, HOOK, torch.ones(8), NORM) for name in ("desperate", "calm")],
+        other_doses=[0.15],
+        composure_doses=[0.3, 0.15],
+    )
+    turned = {(one.condition, one.dial, one.method): one.dose for one in arms if one.primary and one.interventions}
+    assert turned == {
+        ("up", "desperate", "sae"): 0.3,
+        ("down", "desperate", "sae"): 0.3,
+        ("off", "desperate", "sae"): 0.0,
+        ("up", "calm", "sae"): 0.15,
+        ("off", "calm", "sae"): 0.0,
+        ("up", "proud", "sae"): 0.2,
+        ("up", "curious", "sae"): 0.3,
+        ("random", "random 0", "sae"): 0.3,
+        **{(way, "desperate", "vector"): 0.3 for way in ("up", "down")},
+        **{(way, "calm", "vector"): 0.15 for way in ("up", "down")},
+    }
+    others = [(one.dial, one.dose) for one in arms if not one.primary]
+    assert others == [("desperate", 0.15), ("calm", 0.3)]  # calm has 0.15 already, as its own
+    for one in arms:
+        if one.condition in ("up", "random") and one.method == "sae":
+            [intervention] = one.interventions
+            change = edit_resid(torch.zeros(1, 8), SAE, intervention.ops)
+            assert float(change.norm()) == pytest.approx(one.dose * NORM)
+
+
 def test_arms_have_names_that_differ_and_fit_a_disk() -> None:
     arms = all_arms() + hide_naming(all_arms(), ["desperate"])
     assert len({one.slug for one in arms}) == 42

@@ -12,7 +12,6 @@ from emosae.scenarios.statistics import (
     Interval,
     adjust_holm,
     clustered_mean,
-    slope_per_episode,
     spearman_interval,
     wilson_interval,
 )
@@ -103,12 +102,6 @@ def test_holm_lies_between_no_correction_and_bonferroni(p: list[float]) -> None:
     adjusted = adjust_holm(p)
     assert all(raw <= one <= min(1.0, len(p) * raw) + 1e-12 for raw, one in zip(p, adjusted, strict=True))
     assert adjusted[p.index(min(p))] == min(adjusted)
-
-
-def test_the_slope_of_episodes_is_the_slope_of_the_rate(rng: np.random.Generator) -> None:
-    outcomes, doses = (rng.random((50, 4)) < 0.5).astype(float), np.array([0.0, 0.1, 0.2, 0.4])
-    expected = np.polyfit(doses, outcomes.mean(axis=0), 1)[0]
-    assert slope_per_episode(outcomes, doses).mean() == pytest.approx(expected)
 
 
 def test_spearman_covers_and_knows_its_limits(rng: np.random.Generator) -> None:

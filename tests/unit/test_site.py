@@ -247,7 +247,8 @@ def test_hostile_names_and_stories_are_carried_as_data(tmp_path: Path) -> None:
 def test_an_atlas_of_nothing_is_written(tmp_path: Path) -> None:
     assert write_site(empty_site(), Stage(tmp_path)) == tmp_path / "index.html"
     atlas = read_script((tmp_path / "data/atlas.js").read_text())
-    assert atlas["features"]["feature_idx"] == atlas["ledger"]["feature"] == atlas["emotions"]["name"] == []
+    ledger = read_script((tmp_path / "data/ledger.js").read_text())
+    assert atlas["features"]["feature_idx"] == ledger["feature"] == atlas["emotions"]["name"] == []
 
 
 def test_the_first_page_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from emosae.ledger.verdicts import COHERENT
 from emosae.report.arms import Arm, read_arms, writes_programs
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section
 from emosae.report.figures import Estimate, Line, MarkStyle, Panel, Panels, draw_panels
 from emosae.report.records import ReportData, read_estimate, read_number
@@ -45,19 +46,18 @@ def _say_bargain(dial: str, ladder: Sequence[Arm]) -> str:
     """Protection per price, in words, at the primary dose."""
     primary = next((arm for arm in ladder[1:] if arm.primary), ladder[-1])
     fall, kl = -primary.delta.value, read_number(primary.row, "kl")
-    said = (
-        f"{dial} up at dose {primary.dose:g} changes cheating by {say_points(primary.delta)} points, from "
-        f"{say_share(ladder[0].rate.value)} to {say_share(primary.rate.value)}"
-    )
+    change = cite(say_points(primary.delta), primary.row, "delta")
+    before, after = (cite(say_share(arm.rate.value), arm.row, "rate") for arm in (ladder[0], primary))
+    said = f"{dial} up at dose {primary.dose:g} changes cheating by {change} points, from {before} to {after}"
     if math.isfinite(kl):
-        said += f", for {say_number(kl, 3)} nats per token on neutral text"
+        said += f", for {cite(say_number(kl, 3), primary.row, 'kl')} nats per token on neutral text"
     if math.isfinite(kl) and kl > 0 and primary.delta.hi < 0:
         said += f" ({100 * fall * CENT / kl:.1f} points per {CENT:g} nats)"
     solved = [read_estimate(arm.row, "solved") for arm in (ladder[0], primary)]
     if all(one.known for one in solved):
-        said += (
-            f", while {say_rate(solved[1])} of solvable controls are solved, against {say_rate(solved[0])} untouched"
-        )
+        pairs = zip(solved, (ladder[0], primary), strict=True)
+        before, after = (cite(say_rate(one), arm.row, "solved") for one, arm in pairs)
+        said += f", while {after} of solvable controls are solved, against {before} untouched"
     return said
 
 

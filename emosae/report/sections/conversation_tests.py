@@ -8,15 +8,15 @@ from functools import partial
 
 import numpy as np
 
+from emosae.report.citing import cite
 from emosae.report.content import Plate, TextTable
 from emosae.report.figures import Estimate, Forest, ForestRow, Heat, MarkStyle, draw_forest, draw_heatmap
 from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
-from emosae.report.wording import say_count, say_estimate, say_number, say_p
+from emosae.report.sections.messages import FULL_SHADE, plate_messages
+from emosae.report.wording import say_count, say_estimate, say_number, say_p, say_plainly
 
 OPENING, REPLY = "at_open_token", "over_reply"
 PLACES = {OPENING: "as the turn opens", REPLY: "over the reply"}
-FULL_SHADE = 2.5
-MOST_ROWS, DRAWN_PARTS = 60, 5
 ROLES = {"user": "the user's", "assistant": "the assistant's", "third": "a third character's"}
 WORDS_OF = {
     "user": "words of the user",
@@ -28,10 +28,10 @@ WORDS_OF = {
 def say_shuffled(data: ReportData) -> str:
     """How well the expected emotion is told, against exchanged labels; empty if it was not tested."""
     said = [
-        f"{where} the expected emotion has mean rank {say_estimate(_rank(row), 1)} of {row['n_emotions']} "
-        f"({say_number(read_number(row, 'mean_rank_null'), 1)} with shuffled labels, "
-        f"p {say_p(read_number(row, 'p_rank'))})"
-        for row in read_rows(data.shuffled)
+        f"{where} the expected emotion has mean rank {cite(say_estimate(_rank(row), 1), row, 'mean_rank')} of "
+        f"{row['n_emotions']} ({_cite_number(row, 'mean_rank_null', 1)} with shuffled labels, "
+        f"p {_cite_p(row, 'p_rank')})"
+        for row in data.rows("shuffled")
         if row["kind"] == "all" and math.isfinite(read_number(row, "mean_rank"))
         for where in [PLACES[row["place"]]]
     ]
@@ -46,33 +46,34 @@ def _rank(row: Row) -> Estimate:
 
 def say_trends(data: ReportData) -> str:
     """The planned trends over doses, within ladders; empty if there are none."""
-    rows = [row for row in read_rows(data.trends) if row["direction"] and row["place"] == REPLY]
+    rows = [row for row in data.rows("trends") if row["direction"] and row["place"] == REPLY]
     known = [row for row in rows if math.isfinite(read_number(row, "p_holm"))]
     if not known:
         return ""
     passed = [row for row in known if read_number(row, "p_holm") < 0.05]
     shown = max(known, key=lambda row: abs(read_number(row, "rho")))
+    rho = cite(say_estimate(read_estimate(shown, "rho")), shown, "rho")
     return (
         f"Of {say_count(len(known), 'trend')} that the file foretells over a ladder of doses, {len(passed)} hold over "
         f"the reply within ladders (Page's test, Holm's correction); the strongest is {shown['emotion']} for "
-        f"{_plain(shown['kind'])}, mean rank correlation {say_estimate(read_estimate(shown, 'rho'))}."
+        f"{say_plainly(shown['kind'])}, mean rank correlation {rho}."
     )
 
 
 def say_whose(data: ReportData) -> str:
     """One sentence on whose emotion the features follow; empty if it was not read."""
-    cells = {(row["tokens"], row["whose"]): row for row in read_rows(data.whose)}
+    cells = {(row["tokens"], row["whose"]): row for row in data.rows("whose")}
     own = [cells[name] for name in (("user", "user"), ("assistant", "assistant")) if name in cells]
     other = [cells[name] for name in (("assistant", "user"), ("user", "assistant")) if name in cells]
     third = [cells[name] for name in (("user", "third"), ("assistant", "third")) if name in cells]
     if not (own and other and third) or any(not math.isfinite(read_number(row, "effect")) for row in own):
         return ""
-    first, second = (say_estimate(_effect(row)) for row in own)
+    first, second = map(_cite_effect, own)
     return (
         f"At the words of the user a feature stands {first} SD higher where the user has its emotion, at the words of "
         f"the assistant {second} SD where the assistant has it; where only the other of the two has it "
-        f"{' and '.join(say_estimate(_effect(row)) for row in other)} SD, and where a third character has it "
-        f"{' and '.join(say_estimate(_effect(row)) for row in third)} SD."
+        f"{' and '.join(map(_cite_effect, other))} SD, and where a third character has it "
+        f"{' and '.join(map(_cite_effect, third))} SD."
     )
 
 
@@ -80,34 +81,45 @@ def _effect(row: Row) -> Estimate:
     return read_estimate(row, "effect", "lo", "hi")
 
 
+def _cite_effect(row: Row) -> str:
+    return cite(say_estimate(_effect(row)), row, "effect")
+
+
+def _cite_number(row: Row, name: str, digits: int = 2) -> str:
+    return cite(say_number(read_number(row, name), digits), row, name)
+
+
+def _cite_p(row: Row, name: str) -> str:
+    return "–" if row[name] is None else cite(say_p(read_number(row, name)), row, name)
+
+
 def list_test_tables(data: ReportData) -> tuple[tuple[str, TextTable], ...]:
     """The tests' numbers, folded; those that were not made are left out."""
     shuffled = tuple(
         (
-            _plain(row["kind"]),
+            say_plainly(row["kind"]),
             PLACES[row["place"]],
-            str(row["n"]),
-            say_estimate(_rank(row), 1),
-            say_number(read_number(row, "mean_rank_null"), 1),
-            say_estimate(read_estimate(row, "first")),
-            say_number(read_number(row, "first_null")),
-            say_p(read_number(row, "p_rank")),
+            cite(str(row["n"]), row, "n"),
+            cite(say_estimate(_rank(row), 1), row, "mean_rank"),
+            _cite_number(row, "mean_rank_null", 1),
+            cite(say_estimate(read_estimate(row, "first")), row, "first"),
+            _cite_number(row, "first_null"),
+            _cite_p(row, "p_rank"),
         )
-        for row in read_rows(data.shuffled)
+        for row in data.rows("shuffled")
     )
     trends = tuple(
         (
-            _plain(row["kind"]),
+            say_plainly(row["kind"]),
             row["emotion"],
             PLACES[row["place"]],
             {1.0: "rise", -1.0: "fall"}.get(row["direction"], "–"),
-            str(row["n_ladders"]),
-            say_estimate(read_estimate(row, "rho")),
-            say_number(read_number(row, "z"), 1),
-            say_p(read_number(row, "p")),
-            say_p(read_number(row, "p_holm")) if row["p_holm"] is not None else "–",
+            cite(str(row["n_ladders"]), row, "n_ladders"),
+            cite(say_estimate(read_estimate(row, "rho")), row, "rho"),
+            _cite_number(row, "z", 1),
+            *(_cite_p(row, name) for name in ("p", "p_holm")),
         )
-        for row in read_rows(data.trends)
+        for row in data.rows("trends")
         if math.isfinite(read_number(row, "rho"))
     )
     heads = ("kind", "read", "n", "mean rank", "shuffled", "first", "shuffled", "p")
@@ -124,7 +136,7 @@ def list_test_tables(data: ReportData) -> tuple[tuple[str, TextTable], ...]:
 
 def list_test_plates(data: ReportData) -> tuple[Plate, ...]:
     """Foils, messages, and whose emotion, as far as they were read."""
-    plates = (_plate_foils(read_rows(data.foils)), _plate_messages(read_rows(data.messages)), _plate_whose(data))
+    plates = (_plate_foils(data.rows("foils")), plate_messages(read_rows(data.messages)), _plate_whose(data))
     return tuple(plate for plate in plates if plate is not None)
 
 
@@ -136,9 +148,9 @@ def _plate_foils(rows: Sequence[Row]) -> Plate | None:
     for row in shown:
         estimate = read_estimate(row, "difference", "lo", "hi")
         style = MarkStyle("o", "accent" if row["matter"] else "other", hollow=not row["matter"])
-        name = f"{_plain(row['variant'])} − {_plain(row['other'])}"
+        name = f"{say_plainly(row['variant'])} − {say_plainly(row['other'])}"
         mark = ForestRow(name, ((style, estimate),), (say_estimate(estimate),))
-        groups.setdefault(f"{_plain(row['set'])}: {row['emotion']}", []).append(mark)
+        groups.setdefault(f"{say_plainly(row['set'])}: {row['emotion']}", []).append(mark)
     ends = [value for row in shown for end in ("lo", "hi") if math.isfinite(value := read_number(row, end))]
     ends += [read_number(row, "difference") for row in shown]
     forest = Forest(
@@ -156,15 +168,14 @@ def _plate_foils(rows: Sequence[Row]) -> Plate | None:
         ("set", "emotion", "variant", "other", "read", "items", "difference, SD", "p", "p, Holm"),
         tuple(
             (
-                _plain(row["set"]),
+                say_plainly(row["set"]),
                 row["emotion"],
-                _plain(row["variant"]),
-                _plain(row["other"]),
+                say_plainly(row["variant"]),
+                say_plainly(row["other"]),
                 PLACES[row["place"]],
-                str(row["n_items"]),
-                say_estimate(read_estimate(row, "difference", "lo", "hi")),
-                say_p(read_number(row, "p")),
-                say_p(read_number(row, "p_holm")) if row["p_holm"] is not None else "–",
+                cite(str(row["n_items"]), row, "n_items"),
+                cite(say_estimate(read_estimate(row, "difference", "lo", "hi")), row, "difference"),
+                *(_cite_p(row, name) for name in ("p", "p_holm")),
             )
             for row in rows
         ),
@@ -182,85 +193,8 @@ def _plate_foils(rows: Sequence[Row]) -> Plate | None:
     )
 
 
-def _plate_messages(rows: Sequence[Row]) -> Plate | None:
-    if not rows:
-        return None
-    emotions = sorted({str(row["emotion"]) for row in rows})
-    parts: dict[tuple[str, int], dict[str, Row]] = {}
-    for row in rows:
-        parts.setdefault((str(row["conversation_id"]), int(row["number"])), {})[str(row["emotion"])] = row
-    shown = _thin_parts(parts)
-    scores = np.array(
-        [[read_number(cells[one], "score") if one in cells else math.nan for one in emotions] for cells in shown]
-    )
-    firsts = [next(iter(cells.values())) for cells in shown]
-    framed = frozenset(
-        (at, emotions.index(str(row["expected"]))) for at, row in enumerate(firsts) if row["expected"] in emotions
-    )
-    heat = Heat(
-        rows=tuple(_name_part(row) for row in firsts),
-        columns=tuple(emotions),
-        shades=scores / FULL_SHADE,
-        outlined=framed,
-        low="mean of all parts",
-        high=f"+{FULL_SHADE:g} SD",
-        outline="expected",
-    )
-    everything = tuple(
-        (
-            _plain(first["kind"]),
-            _plain(str(first["part"])),
-            str(first["text"]),
-            *_strongest(cells),
-            say_number(read_number(cells[expected], "score")) if (expected := str(first["expected"])) in cells else "–",
-        )
-        for cells in parts.values()
-        for first in [next(iter(cells.values()))]
-    )
-    heads = ("kind", "part", "text", "strongest", "in SD", "expected, in SD")
-    return Plate(
-        "messages",
-        "Message by message",
-        "Mean activation of each emotion's feature over the user's message, at the token that opens the assistant's "
-        "turn, and over the first sentences of the reply, for a conversation of a kind (the highest rung of a ladder); "
-        "in standard deviations over all parts in the table below. Orange shades are below the mean.",
-        "Heatmap of emotion features by part of a conversation.",
-        partial(draw_heatmap, heat),
-        TextTable(heads, everything, frozenset({4, 5})),
-    )
-
-
-def _thin_parts(parts: dict[tuple[str, int], dict[str, Row]]) -> list[dict[str, Row]]:
-    """The last conversation shown of each kind, ladders first, with a few sentences each, while there is room.
-
-    Of a ladder that is its highest rung.
-    """
-    last: dict[str, list[dict[str, Row]]] = {}
-    for (_, number), cells in parts.items():
-        own = last.setdefault(str(next(iter(cells.values()))["kind"]), [])
-        if number == 0:
-            own.clear()
-        own.append(cells)
-    ordered = sorted(last.values(), key=lambda own: next(iter(own[0].values()))["dose"] is None)
-    return [cells for own in ordered for cells in own[:DRAWN_PARTS]][:MOST_ROWS]
-
-
-def _name_part(row: Row) -> str:
-    """The kind beside its first part only, so that parts of one conversation read as one block."""
-    part = f"reply {row['number'] - 1}" if row["part"] == "reply" else str(row["part"])
-    return _plain(row["kind"]) if row["part"] == "user" else part
-
-
-def _strongest(cells: dict[str, Row]) -> tuple[str, str]:
-    known = {name: value for name, row in cells.items() if math.isfinite(value := read_number(row, "score"))}
-    if not known:
-        return "–", "–"
-    best = max(known, key=known.__getitem__)
-    return best, say_number(known[best])
-
-
 def _plate_whose(data: ReportData) -> Plate | None:
-    rows = read_rows(data.whose)
+    rows = data.rows("whose")
     cells = {(row["tokens"], row["whose"]): row for row in rows if not row["contrast"]}
     if not cells:
         return None
@@ -281,10 +215,9 @@ def _plate_whose(data: ReportData) -> Plate | None:
             (
                 WORDS_OF[row["tokens"]],
                 ROLES.get(str(row["whose"]), str(row["whose"])),
-                say_estimate(_effect(row)),
-                say_p(read_number(row, "p")),
-                str(row["n_emotions"]),
-                str(row["n_scenes"]),
+                _cite_effect(row),
+                _cite_p(row, "p"),
+                *(cite(str(row[name]), row, name) for name in ("n_emotions", "n_scenes")),
             )
             for row in rows
         ),
@@ -300,7 +233,3 @@ def _plate_whose(data: ReportData) -> Plate | None:
         partial(draw_heatmap, heat),
         table,
     )
-
-
-def _plain(name: object) -> str:
-    return str(name).replace("_", " ")

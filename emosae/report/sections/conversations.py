@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from emosae.report.citing import cite
 from emosae.report.content import Exchange, Plate, Section, TextTable
 from emosae.report.estimates import average
 from emosae.report.figures import Heat, Line, MarkStyle, Panel, Panels, draw_heatmap, draw_panels
@@ -62,7 +63,7 @@ def dose_emotion(reads: Sequence[Row]) -> str:
 
 
 def _say_ranks(data: ReportData) -> str:
-    ranked = [row for row in read_rows(data.ranks) if row["rank"] is not None]
+    ranked = [row for row in data.rows("ranks") if row["rank"] is not None]
     ranks = [row for row in ranked if row["place"] == OPENING]
     if not ranks:
         return "None of the expected emotions has a feature to read"
@@ -78,14 +79,21 @@ def _say_ranks(data: ReportData) -> str:
 
 
 def _say_dose(data: ReportData, emotion: str) -> str:
-    rows = [row for row in read_rows(data.doses) if row["emotion"] == emotion]
+    rows = [row for row in data.rows("doses") if row["emotion"] == emotion]
     rows = [row for row in rows if math.isfinite(read_number(row, "spearman"))]
     for place, where in ((OPENING, "there"), (REPLY, "over the reply")):
         here = sorted((row for row in rows if row["place"] == place), key=lambda row: -read_number(row, "spearman"))
         if here:
-            said = [f"{say_estimate(read_estimate(row, 'spearman'))} for {row['kind']}" for row in here]
-            return f"; the rank correlation of {emotion} with the dose {where} is {join_words(said)}"
+            said = [f"{_cite_correlation(row)} for {row['kind']}" for row in here]
+            ends = [read_estimate(row, "spearman") for row in here]
+            overlap = len(ends) > 1 and max(one.lo for one in ends) <= min(one.hi for one in ends)
+            differ = ", whose intervals overlap" if overlap else ""
+            return f"; the rank correlation of {emotion} with the dose {where} is {join_words(said)}{differ}"
     return ""
+
+
+def _cite_correlation(row: Row) -> str:
+    return cite(say_estimate(read_estimate(row, "spearman")), row, "spearman")
 
 
 def _kinds(reads: Sequence[Row]) -> list[Kind]:
@@ -147,8 +155,8 @@ def _say_cell(value: float) -> str:
 
 
 def _strongest(emotions: Sequence[str], row: np.ndarray) -> tuple[str, str]:
-    if not np.isfinite(row).any():
-        return "–", "–"
+    if not (row > 0).any():
+        return "none is above its mean", "–"
     best = int(np.nanargmax(row))
     return emotions[best], say_number(float(row[best]))
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from emosae.report.arms import GROUPS, Arm, find_untouched, read_arms, writes_programs
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.figures import Estimate, Forest, ForestRow, MarkStyle, draw_forest
 from emosae.report.records import ReportData, read_number
+from emosae.report.sections.dial_lines import cite_silent, say_broken, say_silent_cheats, tabulate_lines
 from emosae.report.sections.doses import plate_doses, say_slopes
 from emosae.report.sections.gaps import plate_gaps
 from emosae.report.wording import join_words, say_number, say_p, say_points, say_rate, say_share
@@ -52,7 +54,9 @@ def write_dials(data: ReportData) -> Section:
             *say_slopes(data, arms),
             *_say_unnamed(unnamed),
             *_say_text(turned, untouched),
+            *filter(None, (_say_silence(turned), say_silent_cheats(arms))),
         ),
+        tables=(("One line per dial", tabulate_lines(data, arms)),),
         plates=(
             _plate_rates(arms, unnamed, untouched),
             *((doses,) if doses else ()),
@@ -71,14 +75,27 @@ def _say_effects(turned: Sequence[Arm], untouched: Arm) -> str:
     if not main:
         return "No target was turned up; only controls were run."
     said = join_words([_say_effect(arm) for arm in main])
-    return f"Cheating is at {say_rate(untouched.rate)} when nothing is done; {said}."
+    return f"Cheating is at {_cite_rate(untouched)} when nothing is done; {said}."
 
 
 def _say_effect(arm: Arm) -> str:
     if not arm.delta.bounded or arm.delta.lo <= 0 <= arm.delta.hi:
-        return f"{arm.name} is not shown to change it ({say_points(arm.delta)} points)"
+        return f"{arm.name} is not shown to change it ({_cite_change(arm)} points)"
     verb = "raises" if arm.delta.value > 0 else "lowers"
-    return f"{arm.name} {verb} it to {say_share(arm.rate.value)} ({say_points(arm.delta)} points)"
+    rate = cite(say_share(arm.rate.value), arm.row, "rate")
+    return f"{arm.name} {verb} it to {rate} ({_cite_change(arm)} points)"
+
+
+def _cite_rate(arm: Arm) -> str:
+    return cite(say_rate(arm.rate), arm.row, "rate")
+
+
+def _cite_change(arm: Arm) -> str:
+    return cite(say_points(arm.delta), arm.row, "delta")
+
+
+def _cite_parsed(arm: Arm) -> str:
+    return cite(say_share(arm.parse_rate), arm.row, "parse_rate")
 
 
 def _say_opposites(turned: Sequence[Arm]) -> tuple[str, ...]:
@@ -87,12 +104,19 @@ def _say_opposites(turned: Sequence[Arm]) -> tuple[str, ...]:
 
 
 def _say_silence(turned: Sequence[Arm]) -> str:
-    decoys = _primary(turned, "decoy")
-    silent = [arm.dial for arm in decoys if arm.silent]
-    loud = [arm.dial for arm in decoys if not arm.silent]
-    shown = f"Decoys shown silent: {join_words(silent)}." if silent else "No decoy is shown silent." if decoys else ""
-    rest = f" Not shown silent: {join_words(loud)}." if loud else ""
-    return f"{shown}{rest}"
+    groups = (
+        ("decoy", [arm for arm in _primary(turned, "decoy") if arm.condition == "up"]),
+        ("control", [arm for arm in turned if arm.group in ("random features", "random directions")]),
+    )
+    said = []
+    for kind, arms in groups:
+        silent = [arm.dial for arm in arms if arm.silent]
+        loud = [arm.dial for arm in arms if not arm.silent]
+        if arms:
+            said.append(f"{kind.title()}s shown silent: {join_words(silent) or 'none'}.")
+        if loud:
+            said.append(f"Not shown silent: {join_words(loud)}.")
+    return " ".join(said)
 
 
 def _say_unnamed(unnamed: Sequence[Arm]) -> tuple[str, ...]:
@@ -100,10 +124,10 @@ def _say_unnamed(unnamed: Sequence[Arm]) -> tuple[str, ...]:
     untouched = find_untouched(unnamed)
     if not main or untouched is None:
         return ()
-    said = [f"{say_points(arm.delta)} for {arm.name}" for arm in main]
+    said = [f"{_cite_change(arm)} for {arm.name}" for arm in main]
     return (
         "Clamping a label would prove nothing, so every arm was run again with each sentence that names a feeling "
-        f"taken out of the thought before the program is written: {say_rate(untouched.rate)} cheat untouched, and the "
+        f"taken out of the thought before the program is written: {_cite_rate(untouched)} cheat untouched, and the "
         f"changes in points are {join_words(said)}.",
     )
 
@@ -114,8 +138,9 @@ def _say_text(turned: Sequence[Arm], untouched: Arm) -> tuple[str, ...]:
         return ()
     worst = min(known, key=lambda arm: arm.parse_rate)
     return (
-        f"A dial that breaks the text proves nothing: {say_share(untouched.parse_rate)} of attempts can be read "
-        f"untouched, and at least {say_share(worst.parse_rate)} in any arm ({worst.name}, {_say_method(worst)}).",
+        f"A dial that breaks the text proves nothing: {_cite_parsed(untouched)} of attempts can be read "
+        f"untouched, and at least {_cite_parsed(worst)} in any arm ({worst.name}, {_say_method(worst)}). "
+        f"{say_broken(turned)}",
     )
 
 
@@ -171,34 +196,39 @@ def _rate_legend(arms: Sequence[Arm], is_repeated: bool) -> tuple[tuple[MarkStyl
 
 
 def _tabulate_rates(arms: Sequence[Arm], unnamed: Sequence[Arm]) -> TextTable:
-    heads = ("arm", "turned", "dose", "naming", "episodes", "rate", "change, points", "p (Holm)", "can be read", "KL")
+    heads = (
+        *("arm", "turned", "dose", "naming", "episodes", "rate", "change, points", "p (Holm)", "can be read", "KL"),
+        "silent cheats",
+    )
     rows = tuple(
         (
             arm.name,
             _say_method(arm),
             f"{arm.dose:g}",
             naming,
-            str(arm.n),
-            say_rate(arm.rate),
-            "–" if arm.condition == "none" else say_points(arm.delta),
-            say_p(read_number(arm.row, "p_holm")) if arm.row.get("p_holm") is not None else "–",
-            say_share(arm.parse_rate),
-            say_number(read_number(arm.row, "kl"), 3) if arm.row.get("kl") is not None else "–",
+            cite(str(arm.n), arm.row, "n"),
+            _cite_rate(arm),
+            "–" if arm.condition == "none" else _cite_change(arm),
+            cite(say_p(read_number(arm.row, "p_holm")), arm.row, "p_holm") if arm.row["p_holm"] is not None else "–",
+            _cite_parsed(arm),
+            cite(say_number(read_number(arm.row, "kl"), 3), arm.row, "kl") if arm.row["kl"] is not None else "–",
+            cite_silent(arm),
         )
         for naming, table in (("kept", arms), ("removed", unnamed))
         for arm in table
     )
-    return TextTable(heads, rows, frozenset({2, 4, 5, 6, 7, 8, 9}))
+    return TextTable(heads, rows, frozenset({2, 4, 5, 6, 7, 8, 9, 10}))
 
 
 def _plate_silence(turned: Sequence[Arm], unnamed: Sequence[Arm]) -> Plate | None:
     again = {arm.key: arm.delta90 for arm in unnamed}
-    groups = []
+    groups, shown = [], []
     for group in ("decoy", "random features", "random directions", "prompt"):
         members = [arm for arm in turned if arm.group == group and arm.primary]
         rows = tuple(_silence_row(arm, again.get(arm.key)) for arm in members)
         if rows:
             groups.append((HEADINGS[group], rows))
+            shown += members
     if not groups:
         return None
     estimates = [estimate for _, rows in groups for row in rows for _, estimate in row.marks if estimate.bounded]
@@ -214,7 +244,7 @@ def _plate_silence(turned: Sequence[Arm], unnamed: Sequence[Arm]) -> Plate | Non
     )
     table = TextTable(
         ("arm", "change, points [90%]", "shown silent?"),
-        tuple((row.label, row.columns[1], row.columns[0]) for _, rows in groups for row in rows),
+        tuple((arm.name, _cite_change90(arm), _say_verdict(arm)) for arm in shown),
         frozenset({1}),
     )
     return Plate(
@@ -231,5 +261,12 @@ def _plate_silence(turned: Sequence[Arm], unnamed: Sequence[Arm]) -> Plate | Non
 def _silence_row(arm: Arm, again: Estimate | None) -> ForestRow:
     style = MarkStyle("o", "ink" if arm.silent else "other")
     marks = ((style, arm.delta90), *(((MarkStyle("o", "other", True), again),) if again else ()))
-    verdict = "unknown" if arm.silent is None else "silent" if arm.silent else "not shown"
-    return ForestRow(arm.name, marks, (verdict, say_points(arm.delta90)))
+    return ForestRow(arm.name, marks, (_say_verdict(arm), say_points(arm.delta90)))
+
+
+def _say_verdict(arm: Arm) -> str:
+    return "unknown" if arm.silent is None else "silent" if arm.silent else "not shown"
+
+
+def _cite_change90(arm: Arm) -> str:
+    return cite(say_points(arm.delta90), arm.row, "delta", "delta_lo90", "delta_hi90")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from emosae.report.arms import Arm, find_untouched
+from emosae.report.citing import cite
 from emosae.report.content import Plate, TextTable
 from emosae.report.figures import Estimate, Line, MarkStyle, Panel, Panels, draw_panels
-from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
+from emosae.report.records import ReportData, Row, read_estimate, read_number
 from emosae.report.wording import join_words, say_estimate, say_number, say_p, say_points, say_rate, say_share
 
 TABLE = "scenarios/impossible_code/summary.parquet"
@@ -42,7 +43,7 @@ def name_row(arm: Arm) -> str:
 def say_slopes(data: ReportData, arms: Sequence[Arm]) -> tuple[str, ...]:
     """How the rate goes with the dose of each target and opponent; nothing if no dial had three doses."""
     dials = find_dials(arms, "target", "opponent")
-    rows = {row["dial"]: row for row in read_rows(data.slopes) if row["method"] == "sae" and not row["hides_naming"]}
+    rows = {row["dial"]: row for row in data.rows("slopes") if row["method"] == "sae" and not row["hides_naming"]}
     said = [_say_slope(rows[dial]) for dial in dials if dial in rows and rows[dial]["slope"] is not None]
     if not said:
         return ()
@@ -53,14 +54,20 @@ def say_slopes(data: ReportData, arms: Sequence[Arm]) -> tuple[str, ...]:
 
 
 def _say_slope(row: Row) -> str:
-    said = f"{row['dial']} {say_estimate(read_estimate(row, 'slope'), 1)}, p = {say_p(read_number(row, 'p'))}"
+    slope = cite(say_estimate(read_estimate(row, "slope"), 1), row, "slope")
+    said = f"{row['dial']} {slope}, p = {cite(say_p(read_number(row, 'p')), row, 'p')}"
     p, turn = read_number(row, "p_bend"), read_number(row, "turn")
     if not math.isfinite(p):
         return said
+    bend = cite(say_p(p), row, "p_bend")
     if p >= 0.05:
-        return f"{said}, with no sign of a bend (p = {say_p(p)})"
-    where = f" and turns round at dose {say_number(turn)}" if math.isfinite(turn) else " without turning round"
-    return f"{said}, but it bends (p = {say_p(p)}){where}"
+        return f"{said}, with no sign of a bend (p = {bend})"
+    where = (
+        f" and turns round at dose {cite(say_number(turn), row, 'turn')}"
+        if math.isfinite(turn)
+        else " without turning round"
+    )
+    return f"{said}, but it bends (p = {bend}){where}"
 
 
 def plate_doses(arms: Sequence[Arm]) -> Plate | None:
@@ -110,11 +117,13 @@ def tabulate_doses(arms: Sequence[Arm]) -> TextTable:
             f"{arm.dose:g}",
             _say_known(arm, "dose_of_max", 2),
             _say_known(arm, "kl", 3),
-            str(arm.n),
-            say_rate(arm.rate),
-            "–" if arm.condition == "none" else say_points(arm.delta),
-            say_rate(read_estimate(arm.row, "solved")) if arm.row.get("solved") is not None else "–",
-            say_share(read_number(arm.row, "coherence")) if arm.row.get("coherence") is not None else "–",
+            cite(str(arm.n), arm.row, "n"),
+            cite(say_rate(arm.rate), arm.row, "rate"),
+            "–" if arm.condition == "none" else cite(say_points(arm.delta), arm.row, "delta"),
+            cite(say_rate(read_estimate(arm.row, "solved")), arm.row, "solved")
+            if arm.row["solved"] is not None
+            else "–",
+            "–" if arm.row["coherence"] is None else cite(say_share(arm.row["coherence"]), arm.row, "coherence"),
             name_row(arm),
         )
         for arm in arms
@@ -124,4 +133,4 @@ def tabulate_doses(arms: Sequence[Arm]) -> TextTable:
 
 def _say_known(arm: Arm, column: str, digits: int) -> str:
     value = read_number(arm.row, column)
-    return say_number(value, digits) if math.isfinite(value) else "–"
+    return cite(say_number(value, digits), arm.row, column) if math.isfinite(value) else "–"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from emosae.ledger import is_matched
+from emosae.report.citing import cite
 from emosae.report.content import Plate, TextTable
 from emosae.report.figures import Estimate, ForestGrid, GridColumn, MarkStyle, draw_grid
-from emosae.report.records import ReportData, Row, read_estimate, read_rows
+from emosae.report.records import ReportData, Row, read_estimate
 from emosae.report.wording import join_words, say_points, start_sentence
 
 UNKNOWN = Estimate(float("nan"))
@@ -18,7 +19,7 @@ def read_gaps(data: ReportData, *, hides_naming: bool = False) -> list[Row]:
     """Contrasts of features turned with their matched controls."""
     return [
         row
-        for row in read_rows(data.contrasts)
+        for row in data.rows("contrasts")
         if row["method"] == "sae" and bool(row["hides_naming"]) == hides_naming and is_matched(row)
     ]
 
@@ -75,11 +76,16 @@ def plate_gaps(data: ReportData) -> Plate | None:
         "Each arm minus each of its controls",
         f"{say_survivors(rows)} Paired difference between the arm in the heading and the control in the row, in the "
         "direction in which the arm moved the rate, with 95% intervals. Controls are decoys, random features and "
-        "random directions at the same dose.",
+        f"random directions, {_say_doses(rows)}.",
         "Difference between every target arm and every control with interval.",
         partial(draw_grid, grid),
         _tabulate([*rows, *again]),
     )
+
+
+def _say_doses(rows: Sequence[Row]) -> str:
+    is_same = all(row["dose"] == row["control_dose"] for row in rows if row["condition"] == "up")
+    return "at the same dose" if is_same else "each at its own dose, which need not be the arm's"
 
 
 def _marks(row: Row | None, again: Estimate | None) -> tuple[tuple[MarkStyle, Estimate], ...]:
@@ -97,7 +103,7 @@ def _tabulate(rows: Sequence[Row]) -> TextTable:
                 name_arm(row),
                 name_control(row),
                 "removed" if row["hides_naming"] else "kept",
-                say_points(read_estimate(row, "gap")),
+                cite(say_points(read_estimate(row, "gap")), row, "gap"),
                 "yes" if row["survives"] else "no",
             )
             for row in rows

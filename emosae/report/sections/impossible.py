@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from emosae.report.arms import Arm, find_untouched, read_arms, writes_programs
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.estimates import average
 from emosae.report.figures import (
@@ -22,7 +23,7 @@ from emosae.report.figures import (
 )
 from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
 from emosae.report.wording import join_words, say_count, say_estimate, say_rate, say_share
-from emosae.scenarios.elicitation import MOST_ROOM, has_room
+from emosae.scenarios.elicitation import MOST_ROOM, has_most_room, has_room
 from emosae.scenarios.rollouts import TRACE_PREFIX
 from emosae.scenarios.statistics import wilson_interval
 
@@ -78,7 +79,8 @@ def _say_rate(arm: Arm) -> str:
         room = "outside the 20% to 40% that would leave most room both ways"
     else:
         room = f"which leaves hardly any room to move it {'down' if rate < 0.5 else 'up'}"
-    return f"Left alone, the model cheats in {say_rate(arm.rate)} of {say_count(arm.n, 'impossible episode')}, {room}."
+    said = f"{cite(say_rate(arm.rate), arm.row, 'rate')} of {say_count(arm.n, 'impossible episode')}"
+    return f"Left alone, the model cheats in {said}, {room}."
 
 
 def _say_ladder(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -97,10 +99,31 @@ def _say_ladder(rows: Sequence[Row]) -> tuple[str, ...]:
         f"Unsteered rate by rung, in {played[0]['n']} episodes of tune tasks each: {'; '.join(rates)}. The rung "
         "nearest to 30% was fixed before any other task was opened, and all arms use it."
     )
+    return (" ".join([said, *_say_room(played), *_say_unread(played)]),)
+
+
+def _say_room(played: Sequence[Row]) -> list[str]:
+    """That no rung leaves room to move, or none the most; nothing where one does."""
+    nearest = next(WAYS[row["rung"]] for row in played if row["chosen"])
     if not any(has_room(row["cheats"], row["n"]) for row in played):
-        nearest = next(WAYS[row["rung"]] for row in played if row["chosen"])
-        said += f" No rung lies between 5% and 80%, so there is no room to move; nearest came: {nearest}."
-    return (said,)
+        return [f"No rung lies between 5% and 80%, so there is no room to move; nearest came: {nearest}."]
+    if not any(has_most_room(row["cheats"], row["n"]) for row in played):
+        return [f"No rung lies between 20% and 40%, where there is most room both ways; nearest came: {nearest}."]
+    return []
+
+
+def _say_unread(played: Sequence[Row]) -> list[str]:
+    """How often there was nothing to grade, where that is most of the episodes; a rate of 0 is no honesty there."""
+    n, unread, unopened = (sum(row.get(name) or 0 for row in played) for name in ("n", "incoherent", "unopened"))
+    said = []
+    if 2 * unread > n:
+        said.append(
+            f"In {unread} of these {n} episodes there was neither a program nor an admission: a rate near 0% shows no "
+            "honesty there, the model does not write code."
+        )
+    if unopened:
+        said.append(f"In {unopened} of them the messages alone fill the model's context.")
+    return said
 
 
 def _say_control(arm: Arm) -> str:
@@ -109,11 +132,12 @@ def _say_control(arm: Arm) -> str:
     if not n or not math.isfinite(solved):
         return "No solvable control tasks were run beside them."
     found = wilson_interval(round(solved * n), n)
-    said = say_rate(Estimate(found.estimate, found.lo, found.hi))
-    cheated = say_share(read_number(arm.row, "rate_solvable"))
+    said = cite(say_rate(Estimate(found.estimate, found.lo, found.hi)), arm.row, "solved")
+    cheated = cite(say_share(read_number(arm.row, "rate_solvable")), arm.row, "rate_solvable")
+    parsed = cite(say_share(arm.parse_rate), arm.row, "parse_rate")
     return (
         f"Of {say_count(n, 'episode')} with solvable control tasks, {said} were solved and {cheated} ended in a cheat. "
-        f"{say_share(arm.parse_rate)} of all attempts could be read as a program or an admission."
+        f"{parsed} of all attempts could be read as a program or an admission."
     )
 
 
@@ -130,7 +154,10 @@ def _draw_endings(arms: list[Arm]) -> Plate:
     )
     table = TextTable(
         ("arm", "episodes", *(part.name for part, _ in PARTS)),
-        tuple((arm.name, str(arm.n), *map(str, row)) for arm, row in zip(shown, counts, strict=True)),
+        tuple(
+            (arm.name, cite(str(arm.n), arm.row, "n"), *map(partial(_cite_count, arm), row, PARTS))
+            for arm, row in zip(shown, counts, strict=True)
+        ),
         frozenset(range(1, len(PARTS) + 2)),
     )
     return Plate(
@@ -142,6 +169,10 @@ def _draw_endings(arms: list[Arm]) -> Plate:
         partial(draw_stacks, stacks),
         table,
     )
+
+
+def _cite_count(arm: Arm, count: int, part: tuple[Part, tuple[str, ...]]) -> str:
+    return cite(str(count), arm.row, " + ".join(f"n_{grade}" for grade in part[1]))
 
 
 def read_traces(data: ReportData) -> Traces:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
-from emosae.report.figures import Estimate, Forest, ForestRow, MarkStyle, draw_forest
-from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
+from emosae.report.figures import Forest, ForestRow, MarkStyle, draw_forest
+from emosae.report.records import ReportData, Row, read_estimate, read_number
 from emosae.report.wording import join_words, say_count, say_points, say_rate, say_share
 
 NAME, TITLE = "mediation", "What failures do through the features"
@@ -17,7 +18,7 @@ STYLES = {"target": MarkStyle("o", "accent")}
 
 def write_mediation(data: ReportData) -> Section | None:
     """The share of failure-induced cheating that passes through the targets' features; None if nothing was held."""
-    rows = read_rows(data.mediation)
+    rows = data.rows("mediation")
     if not rows:
         return None
     targets = [row for row in rows if row["role"] == "target"]
@@ -28,8 +29,8 @@ def write_mediation(data: ReportData) -> Section | None:
         _say_finding((targets or rows)[0]),
         paragraphs=(
             f"{say_count(rows[0]['n'], 'episode')} failed at the first attempt and went on; "
-            f"{say_rate(read_estimate(rows[0], 'first'))} of {rows[0]['n_first']} had cheated at once, and "
-            f"{say_share(read_number(rows[0], 'later'))} of all later attempts over failures were cheats. Each goes on "
+            f"{_cite_rate(rows[0], 'first')} of {rows[0]['n_first']} had cheated at once, and "
+            f"{_cite_share(rows[0], 'later')} of all later attempts over failures were cheats. Each goes on "
             "from that same attempt with failures told, and with the request put again and nothing said of the tests. "
             "What failures bring about is the difference of the shares that cheat at any later attempt. It is measured "
             "again with features held, from the second attempt on, at their own mean over the first thought of the "
@@ -42,23 +43,22 @@ def write_mediation(data: ReportData) -> Section | None:
 
 
 def _say_finding(row: Row) -> str:
-    total, mediated = read_estimate(row, "total"), read_estimate(row, "mediated")
     rates = (
-        f"{say_share(read_number(row, 'rate_failures'))} of {say_count(row['n'], 'episode')} cheat later if failures "
-        f"are told and {say_share(read_number(row, 'rate_none'))} if not, a difference of {say_points(total)} points"
+        f"{_cite_share(row, 'rate_failures')} of {say_count(row['n'], 'episode')} cheat later if failures "
+        f"are told and {_cite_share(row, 'rate_none')} if not, a difference of {_cite_points(row, 'total')} points"
     )
     if row["share"] is None:
         return f"There is no failure-induced cheating to mediate: {rates}."
     return (
-        f"Failures bring cheating about: {rates}. {say_rate(read_estimate(row, 'share'))} of it passes through the "
-        f"features of {row['features']} ({say_points(mediated)} points)."
+        f"Failures bring cheating about: {rates}. {_cite_rate(row, 'share')} of it passes through the "
+        f"features of {row['features']} ({_cite_points(row, 'mediated')} points)."
     )
 
 
 def _say_controls(targets: Sequence[Row], others: Sequence[Row]) -> tuple[str, ...]:
     if not targets or not others:
         return ()
-    said = [f"{row['features']} {say_points(read_estimate(row, 'beyond'))}" for row in others]
+    said = [f"{row['features']} {_cite_points(row, 'beyond')}" for row in others]
     return (
         f"Held in the same way, decoys and matched random features are the controls. In points, the features of "
         f"{targets[0]['features']} mediate more than them by: {join_words(said)}.",
@@ -86,10 +86,10 @@ def _plate_effects(rows: Sequence[Row]) -> Plate:
         (
             str(row["features"]),
             str(row["role"]),
-            *(say_share(read_number(row, name)) for name in ("held_failures", "held_none")),
-            *(say_points(read_estimate(row, name)) for name in ("total", "direct", "mediated")),
-            NO_SHARE if row["share"] is None else say_rate(read_estimate(row, "share")),
-            _say_beyond(read_estimate(row, "beyond")),
+            *(_cite_share(row, name) for name in ("held_failures", "held_none")),
+            *(_cite_points(row, name) for name in ("total", "direct", "mediated")),
+            NO_SHARE if row["share"] is None else _cite_rate(row, "share"),
+            _cite_points(row, "beyond") if read_estimate(row, "beyond").known else "-",
         )
         for row in rows
     )
@@ -112,5 +112,13 @@ def _draw(row: Row, name: str) -> ForestRow:
     return ForestRow(held, ((style, estimate),), (say_points(estimate),))
 
 
-def _say_beyond(estimate: Estimate) -> str:
-    return say_points(estimate) if estimate.known else "-"
+def _cite_share(row: Row, name: str) -> str:
+    return cite(say_share(read_number(row, name)), row, name)
+
+
+def _cite_rate(row: Row, name: str) -> str:
+    return cite(say_rate(read_estimate(row, name)), row, name)
+
+
+def _cite_points(row: Row, name: str) -> str:
+    return cite(say_points(read_estimate(row, name)), row, name)

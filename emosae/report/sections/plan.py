@@ -22,7 +22,7 @@ def write_plan(data: ReportData) -> Section | None:
         NAME,
         TITLE,
         _say_seal(plan, data.manifest),
-        paragraphs=(_say_arms(plan), _say_pilot(plan["pilot"]), _say_size(plan)),
+        paragraphs=(_say_arms(plan), _say_pilot(plan["pilot"]), _say_size(plan), *_say_doses(plan.get("doses", {}))),
         tables=(("Smallest changes that are shown in four runs of five", _tabulate_power(plan["power"])),),
         folded=(
             ("Every arm of the plan", _tabulate_arms(plan)),
@@ -57,6 +57,14 @@ def _say_arms(plan: Mapping[str, Any]) -> str:
         f"{say_count(len(plan['holm_family']), 'test')} that Holm corrects together. The whole plan is plan.json in "
         "scenarios/impossible_code; its seal is of the file's canonical JSON without the seal."
     )
+
+
+def _say_doses(doses: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The primary dose of every dial and who fixed it; nothing for a plan without dials."""
+    if not doses:
+        return ()
+    said = [f"{dial} {one['dose']:g} ({one['by']})" for dial, one in doses.items()]
+    return (f"The primary dose of each dial, and where it comes from: {join_words(said)}.",)
 
 
 def _say_pilot(pilot: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.figures import Estimate, Forest, ForestRow, MarkStyle, draw_forest
-from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
-from emosae.report.wording import join_words, say_estimate, say_number, say_p, say_points, say_rate, say_share
+from emosae.report.records import ReportData, Row, read_estimate, read_number
+from emosae.report.wording import join_words, say_estimate, say_p, say_points, say_rate, say_share
 
 NAME, TITLE = "replies", "What replies sound like, and what dials do to them"
 OUTCOMES = {"warned": "warns", "toned": "has the tone", "finished": "ended by itself", "surprise": "surprise, nats"}
@@ -18,7 +19,7 @@ GROUPS = {"expected": "conversations that expect it", "foil": "matched ones that
 
 def write_replies(data: ReportData) -> Section | None:
     """Tone against shuffled labels, and arms of turned dials; None where conversations were not read."""
-    tones, arms = read_rows(data.tones), read_rows(data.turned)
+    tones, arms = data.rows("tones"), data.rows("turned")
     if not tones and not arms:
         return None
     return Section(
@@ -42,8 +43,9 @@ def _say_tone(rows: Sequence[Row]) -> str:
     if row is None or not math.isfinite(read_number(row, "share")):
         return "The tone of replies was not graded"
     return (
-        f"{say_rate(_share(row))} of replies are graded with the expected tone, "
-        f"{say_share(read_number(row, 'share_null'))} with shuffled labels (p {say_p(read_number(row, 'p'))})"
+        f"{cite(say_rate(_share(row)), row, 'share')} of replies are graded with the expected tone, "
+        f"{cite(say_share(read_number(row, 'share_null')), row, 'share_null')} with shuffled labels "
+        f"(p {cite(say_p(read_number(row, 'p')), row, 'p')})"
     )
 
 
@@ -52,15 +54,17 @@ def _share(row: Row) -> Estimate:
 
 
 def _say_turned(rows: Sequence[Row]) -> str:
-    """The change of each target's own outcome with its dial down: warnings for fear, tone for the rest."""
+    """The change of each target's own outcome with its dial up and down: warnings for fear, tone for the rest."""
     said = []
     for row in rows:
-        arm = (row["group"], row["condition"], row["role"])
-        if arm == ("expected", "down", "target") and _is_main(row) and math.isfinite(read_number(row, "delta")):
+        is_turned = row["condition"] in ("up", "down") and (row["group"], row["role"]) == ("expected", "target")
+        if is_turned and _is_main(row) and math.isfinite(read_number(row, "delta")):
             what = "warnings" if row["outcome"] == "warned" else f"{row['target']} tone"
             delta, gap = read_estimate(row, "delta"), read_estimate(row, "gap")
-            beyond = f", {say_points(gap)} beyond a decoy turned as far" if gap.known else ""
-            said.append(f"{row['target']} down changes {what} by {say_points(delta)} points{beyond}")
+            verb = "raises" if delta.lo > 0 else "lowers" if delta.hi < 0 else "is not shown to change"
+            change = f"{cite(say_points(delta), row, 'delta')} points"
+            beyond = f", {cite(say_points(gap), row, 'gap')} against a decoy turned as far" if gap.known else ""
+            said.append(f"{row['target']} {row['condition']} {verb} {what} ({change}{beyond})")
     return f"; {join_words(said)}" if said else ""
 
 
@@ -70,13 +74,14 @@ def _is_main(row: Row) -> bool:
 
 
 def _say_grader(data: ReportData) -> str:
-    row = next((one for one in read_rows(data.graders) if one["chosen"]), None)
+    row = next((one for one in data.rows("graders") if one["chosen"]), None)
     if row is None or not math.isfinite(read_number(row, "accuracy_confirm")):
         return ""
+    accuracy = cite(say_rate(read_estimate(row, "accuracy_confirm")), row, "accuracy_confirm")
     return (
         f"Tone is named by a classifier that reads the reply alone ({row['grader']}) and was fitted on the stories of "
-        f"discover and tune: it names the emotion of {say_rate(read_estimate(row, 'accuracy_confirm'))} of the confirm "
-        f"stories, where chance is {say_share(read_number(row, 'chance'))}. Replies are no stories, so it may do worse "
+        f"discover and tune: it names the emotion of {accuracy} of the confirm stories, where chance is "
+        f"{cite(say_share(read_number(row, 'chance')), row, 'chance')}. Replies are no stories, so it may do worse "
         "on them. Whether a reply warns is told by a list of phrases."
     )
 
@@ -86,7 +91,7 @@ def _say_surprise(rows: Sequence[Row]) -> str:
     if not known:
         return ""
     worst = max(known, key=lambda row: read_number(row, "delta"))
-    more = say_estimate(read_estimate(worst, "delta"))
+    more = cite(say_estimate(read_estimate(worst, "delta")), worst, "delta")
     return (
         "A dial that breaks the text proves nothing: the arm that surprises the untouched model most is "
         f"{_name_arm(worst)} for {worst['target']}, by {more} nats per token more than with nothing done."
@@ -124,10 +129,10 @@ def _plate_tones(rows: Sequence[Row]) -> Plate | None:
             (
                 row["part"],
                 str(row["kind"]).replace("_", " "),
-                str(row["n"]),
-                say_rate(_share(row)),
-                say_share(read_number(row, "share_null")),
-                say_p(read_number(row, "p")),
+                cite(str(row["n"]), row, "n"),
+                cite(say_rate(_share(row)), row, "share"),
+                cite(say_share(read_number(row, "share_null")), row, "share_null"),
+                cite(say_p(read_number(row, "p")), row, "p"),
                 row["commonest"] or "–",
             )
             for row in rows
@@ -188,10 +193,9 @@ def _tabulate(rows: Sequence[Row]) -> TextTable:
                 GROUPS.get(str(row["group"]), str(row["group"])),
                 _name_arm(row),
                 OUTCOMES[row["outcome"]],
-                str(row["n"]),
-                say_estimate(read_estimate(row, "value")),
-                *(_say_known(row, name) for name in ("delta", "gap")),
-                *(say_p(read_number(row, name)) if row[name] is not None else "–" for name in ("p", "p_holm")),
+                cite(str(row["n"]), row, "n"),
+                *(_cite_known(row, name) for name in ("value", "delta", "gap")),
+                *(_cite_p(row, name) for name in ("p", "p_holm")),
             )
             for row in rows
         ),
@@ -199,8 +203,12 @@ def _tabulate(rows: Sequence[Row]) -> TextTable:
     )
 
 
-def _say_known(row: Row, name: str) -> str:
-    return say_estimate(read_estimate(row, name)) if row[name] is not None else "–"
+def _cite_known(row: Row, name: str) -> str:
+    return cite(say_estimate(read_estimate(row, name)), row, name) if row[name] is not None else "–"
+
+
+def _cite_p(row: Row, name: str) -> str:
+    return cite(say_p(read_number(row, name)), row, name) if row[name] is not None else "–"
 
 
 def _list_graders(data: ReportData) -> tuple[tuple[str, TextTable], ...]:
@@ -208,11 +216,9 @@ def _list_graders(data: ReportData) -> tuple[tuple[str, TextTable], ...]:
         (
             row["grader"],
             "yes" if row["chosen"] else "no",
-            say_number(read_number(row, "accuracy_tune")),
-            say_estimate(read_estimate(row, "accuracy_confirm")),
-            say_number(read_number(row, "chance")),
+            *(_cite_known(row, name) for name in ("accuracy_tune", "accuracy_confirm", "chance")),
         )
-        for row in read_rows(data.graders)
+        for row in data.rows("graders")
     )
     heads = ("reads", "grades", "accuracy on tune", "on confirm", "chance")
     return (("Classifiers of tone", TextTable(heads, graders, frozenset({2, 3, 4}))),) if graders else ()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.figures import (
     Estimate,
@@ -18,7 +19,7 @@ from emosae.report.figures import (
     draw_forest,
     draw_panels,
 )
-from emosae.report.records import ReportData, Row, read_estimate, read_number, read_rows
+from emosae.report.records import ReportData, Row, read_estimate, read_number
 from emosae.report.wording import join_words, say_count, say_estimate, say_number, start_sentence
 
 NAME, TITLE = "trajectory", "Features over the attempts, with failures and without"
@@ -38,7 +39,7 @@ SLOPES = (
 
 def write_trajectory(data: ReportData) -> Section | None:
     """Levels, rises and what news of success does; None if no loops were played."""
-    rows = read_rows(data.trajectory)
+    rows = data.rows("trajectory")
     if not rows:
         return None
     dials = list(dict.fromkeys(str(row["dial"]) for row in rows))
@@ -78,12 +79,13 @@ def _say_rise(rows: Sequence[Row], dial: str) -> str:
     row = _find(rows, dial, "rise")
     if row is None or not row["n"]:
         return f"No rise of {dial} could be measured: no episode had two attempts, or no feature matches it."
-    rise, excess = _read(row), _read(_find(rows, dial, "excess", "difference"))
+    beyond = _find(rows, dial, "excess", "difference")
+    rise, excess = _read(row), _read(beyond)
     verb = "rises by" if rise.lo > 0 else "falls by" if rise.hi < 0 else "is not shown to rise: it changes by"
     shown = "more than" if excess.lo > 0 else "less than" if excess.hi < 0 else "not shown to differ from"
     return (
-        f"Beyond features that fire as often, {dial} {verb} {say_estimate(rise)} per attempt over failures "
-        f"({say_count(row['n'], 'episode')}), {shown} the loop without failures (difference {say_estimate(excess)})."
+        f"Beyond features that fire as often, {dial} {verb} {_cite(row)} per attempt over failures "
+        f"({say_count(row['n'], 'episode')}), {shown} the loop without failures (difference {_cite(beyond)})."
     )
 
 
@@ -91,14 +93,14 @@ def _say_relief(rows: Sequence[Row], dial: str) -> tuple[str, ...]:
     drop, relief = _find(rows, dial, "drop", features="dial"), _find(rows, dial, "relief", features="dial")
     if drop is None or relief is None or not drop["n"]:
         return ()
-    before, after = (_read(_find(rows, dial, name, features="dial")) for name in ("before", "after"))
-    beyond = _read(_find(rows, dial, "relief", features="dial minus matched"))
+    before, after = (_cite(_find(rows, dial, name, features="dial")) for name in ("before", "after"))
+    beyond = _cite(_find(rows, dial, "relief", features="dial minus matched"))
     return (
         f"{start_sentence(say_count(drop['n'], 'episode'))} passed the tests after a failure, mostly by a cheat. From "
-        f"the thought of that attempt ({say_estimate(before)}) to that of a turn behind the news that the tests pass "
-        f"({say_estimate(after)}), {dial} drops by {say_estimate(_read(drop))}. Thoughts before a cheat are not any "
+        f"the thought of that attempt ({before}) to that of a turn behind the news that the tests pass "
+        f"({after}), {dial} drops by {_cite(drop)}. Thoughts before a cheat are not any "
         "thoughts, so part of that is a return to the usual. Against the same turn behind the last failure told again, "
-        f"good news lowers it by {say_estimate(_read(relief))}, beyond matched features by {say_estimate(beyond)}.",
+        f"good news lowers it by {_cite(relief)}, beyond matched features by {beyond}.",
     )
 
 
@@ -117,8 +119,8 @@ def _plate_levels(rows: Sequence[Row], dials: Sequence[str]) -> Plate:
             str(row["features"]),
             str(row["loop"]),
             str(row["attempt"]),
-            str(row["n"]),
-            say_estimate(_read(row)),
+            cite(str(row["n"]), row, "n"),
+            _cite(row),
         )
         for row in levels
     )
@@ -157,7 +159,7 @@ def _plate_slopes(rows: Sequence[Row], dials: Sequence[str]) -> Plate:
     margin = 0.05 * (max(ends) - min(ends)) or 0.1
     limits = (min(ends) - margin, max(ends) + margin)
     texts = tuple(
-        (dial, heading, str(row["n"]), say_estimate(_read(row)), _say_rank(read_number(row, "rank")))
+        (dial, heading, cite(str(row["n"]), row, "n"), _cite(row), _cite_rank(row))
         for (dial, heading), row in found.items()
         if row is not None
     )
@@ -176,5 +178,11 @@ def _draw_slope(dial: str, estimate: Estimate) -> ForestRow:
     return ForestRow(dial, ((MarkStyle("o", "accent"), estimate),), (say_estimate(estimate),))
 
 
-def _say_rank(rank: float) -> str:
-    return say_number(rank) if math.isfinite(rank) else "-"
+def _cite(row: Row | None) -> str:
+    said = say_estimate(_read(row))
+    return said if row is None else cite(said, row, "mean")
+
+
+def _cite_rank(row: Row) -> str:
+    rank = read_number(row, "rank")
+    return cite(say_number(rank), row, "rank") if math.isfinite(rank) else "-"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emosae.report.citing import cite
 from emosae.report.content import Attempt, Script, Section, Transcript
-from emosae.report.records import ReportData, Row, read_rows
+from emosae.report.records import ReportData, Row
 from emosae.report.wording import join_words, say_count, start_sentence
 
 NAME, TITLE = "transcripts", "The same episode, turned and not"
@@ -26,7 +27,7 @@ Key = tuple[str, int]
 
 def write_transcripts(data: ReportData) -> Section | None:
     """Episodes in which turning a feature changed the ending; None if nothing was turned."""
-    rows = [row for row in read_rows(data.rollouts) if row["impossible"] and not row["hides_naming"]]
+    rows = [row for row in data.rows("rollouts") if row["impossible"] and not row["hides_naming"]]
     untouched = {_key(row): row for row in rows if row["condition"] == "none"}
     arms = _pick_arms(rows)
     if not untouched or not arms:
@@ -95,7 +96,8 @@ def _script(row: Row) -> Script:
         Attempt(split_thought(text, program), program or "", _say_outcome(row, at))
         for at, (text, program) in enumerate(zip(row["texts"] or (), row["programs"] or (), strict=True))
     )
-    return Script(heading, attempts, ENDINGS.get(str(row["grade"]), str(row["grade"])))
+    ending = ENDINGS.get(str(row["grade"]), str(row["grade"]))
+    return Script(heading, attempts, cite(ending, row, "grade"))
 
 
 def split_thought(text: str, program: str | None) -> str:

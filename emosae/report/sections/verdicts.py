@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 
 from emosae.ledger import LADDER, VERDICTS
+from emosae.report.citing import cite
 from emosae.report.content import Plate, Section, TextTable
 from emosae.report.figures import Heat, draw_heatmap
-from emosae.report.records import ReportData, Row, read_number, read_rows
+from emosae.report.records import ReportData, Row, read_number
 from emosae.report.wording import say_count
 
 NAME, TITLE = "verdicts", "How far the evidence goes"
@@ -18,7 +19,7 @@ NAME, TITLE = "verdicts", "How far the evidence goes"
 
 def write_verdicts(data: ReportData) -> Section:
     """Counts per rung and emotion, and the furthest feature of each emotion with what earned it."""
-    rows = read_rows(data.ledger)
+    rows = data.rows("ledger")
     if not rows:
         return Section(NAME, TITLE, "The ledger is empty: no feature was a candidate for any emotion.")
     best = sorted(_best_rows(rows), key=lambda row: (-_height(row), row["emotion"]))
@@ -68,9 +69,7 @@ def _say_furthest(rows: Sequence[Row], best: Sequence[Row]) -> str:
     )
     if _height(top) < 3:
         return f"{opening}; none earned more."
-    return (
-        f"{opening}; the furthest, {top['sae']} #{top['feature_idx']} for {top['emotion']}, reaches “{top['verdict']}”."
-    )
+    return f"{opening}; the furthest, {_cite_feature(top)} for {top['emotion']}, reaches “{top['verdict']}”."
 
 
 def _tabulate_ladder() -> TextTable:
@@ -117,16 +116,19 @@ def _draw_counts(rows: Sequence[Row], best: Sequence[Row]) -> Plate:
     )
 
 
+def _cite_feature(row: Row) -> str:
+    return cite(f"{row['sae']} #{row['feature_idx']}", row, "sae", "feature_idx")
+
+
 def _tabulate(best: Sequence[Row]) -> TextTable:
+    said = ("verdict", "earned_by", "held_back_by")
     return TextTable(
         ("emotion", "feature", "verdict", "earned by", "what the next rung lacks"),
         tuple(
             (
                 str(row["emotion"]),
-                f"{row['sae']} #{row['feature_idx']}",
-                str(row["verdict"]),
-                str(row.get("earned_by") or "–"),
-                str(row.get("held_back_by") or "–"),
+                _cite_feature(row),
+                *(cite(str(row[name]), row, name) if row[name] else "–" for name in said),
             )
             for row in best
         ),

@@ -48,12 +48,14 @@ def _thin(members: list[Conversation]) -> list[Conversation]:
     return [members[at] for at in np.linspace(0, len(members) - 1, MOST_TURNED).round().astype(int).tolist()]
 
 
-def list_arms(target: FeatureSet, decoys: Sequence[FeatureSet], dose: float) -> list[Condition]:
-    """Nothing; the target's dial up, down and off; each decoy up and down."""
+def list_arms(target: FeatureSet, decoys: Sequence[FeatureSet], doses: Mapping[str, float]) -> list[Condition]:
+    """Nothing; the target's dial up, down and off; each decoy up and down; each at its own dose."""
+    dose = doses[target.name]
     arms = [NONE, up_arm(target, dose, "target"), _down(target, dose, "target")]
     arms.append(Condition("off", target.name, "sae", 0.0, True, "target", (target.off(),)))
     for decoy in decoys:
         if decoy.name != target.name:
+            dose = doses[decoy.name]
             arms += [up_arm(decoy, dose, "decoy"), _down(decoy, dose, "decoy")]
     return arms
 
@@ -69,7 +71,7 @@ def turn_dials(
     decoys: Sequence[FeatureSet],
     grader: ToneGrader,
     *,
-    dose: float,
+    doses: Mapping[str, float],
     seed: int = 0,
     n_replies: int = 1,
     marker: str = "",
@@ -86,7 +88,7 @@ def turn_dials(
         targets: Dials of the emotions that are in question.
         decoys: Dials that should do nothing here.
         grader: Names the tone of what is said.
-        dose: Added norm over the mean residual norm.
+        doses: Added norm over the mean residual norm, by emotion.
         seed: Start of the randomness.
         n_replies: Replies to each conversation in each arm.
         marker: Text behind which what is said begins; what stands before it is thought. Empty: all is said.
@@ -102,7 +104,7 @@ def turn_dials(
     for target in targets:
         groups = choose_turned(conversations, target.name)
         asked = [(group, one) for group in GROUPS for one in groups[group]]
-        for arm in list_arms(target, decoys, dose) if groups[EXPECTED] else ():
+        for arm in list_arms(target, decoys, doses) if groups[EXPECTED] else ():
             for number in range(n_replies):
                 replies = write_replies(
                     lm,
