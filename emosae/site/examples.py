@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emosae.site.records import Example
+from emosae.site.records import Example, SiteData
 
 PER_SPLIT = 4
 """Stories kept for each feature and split, the strongest."""
@@ -38,6 +38,13 @@ def choose_examples(examples: Sequence[Example], wanted: Mapping[Address, int]) 
     for (row, _), group in groups.items():
         chosen[row] += sorted(group, key=lambda example: -example.peak)[:PER_SPLIT]
     return {row: sorted(chosen[row], key=lambda example: -example.peak) for row in sorted(chosen)}
+
+
+def list_chosen(data: SiteData) -> list[Example]:
+    """All examples that the pages show, in the order of the nodes."""
+    nodes = zip(data.nodes["sae"].to_pylist(), data.nodes["feature_idx"].to_pylist(), strict=True)
+    chosen = choose_examples(data.examples, {key: row for row, key in enumerate(nodes)})
+    return [example for some in chosen.values() for example in some]
 
 
 def name_tokens(examples: Sequence[Example]) -> list[str]:

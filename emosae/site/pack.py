@@ -11,6 +11,7 @@ from emosae.ledger import LADDER, VERDICTS
 from emosae.site.evidence import state_of_rung
 from emosae.site.examples import Library, choose_examples, name_tokens, shorten
 from emosae.site.facts import list_facts
+from emosae.site.planes import pack_planes
 from emosae.site.records import SiteData
 from emosae.site.snippet import find_layer, write_snippet
 
@@ -49,12 +50,14 @@ def pack_site(data: SiteData) -> tuple[dict[str, Any], Library]:
         "tokens": [name_tokens(examples.get(row, [])) for row in range(len(nodes))],
         "peak": [examples[row][0].peak if row in examples else None for row in range(len(nodes))],
     }
+    planes, spots = pack_planes(data, _read_profiles(nodes))
     atlas = {
         "meta": _pack_meta(data, library),
         "rungs": _pack_rungs(),
         "saes": _pack_saes(data),
         "emotions": _pack_emotions(data, places, ledger),
-        "features": _tidy(_pack_features(nodes, places, ledger) | stored),
+        "features": _tidy(_pack_features(nodes, places, ledger) | spots | stored),
+        "planes": planes,
         "concepts": _pack_concepts(data, places),
         "ledger": _pack_ledger(ledger, places),
         "measures": [name for name in data.ledger.column_names if name not in _REPLACED],
@@ -120,7 +123,7 @@ def _pack_saes(data: SiteData) -> Columns:
     rows = {row["name"]: row for row in data.saes.to_pylist()}
     for row in data.nodes.to_pylist():  # an SAE that the list leaves out
         rows.setdefault(row["sae"], {"name": row["sae"], "hook_name": row.get("hook_name") or ""})
-    wanted = ("name", "hook_name", "architecture", "d_sae", "seed", "origin", "l0", "fvu", "dead_fraction")
+    wanted = ("name", "hook_name", "architecture", "d_sae", "seed", "origin", "l0", "fvu", "dead_fraction", "run")
     columns: Columns = {name: [row.get(name) for row in rows.values()] for name in wanted}
     columns["layer"] = [find_layer(row["hook_name"]) for row in rows.values()]
     columns["snippet"] = [write_snippet(row["hook_name"], row.get("location") or "") for row in rows.values()]
@@ -184,9 +187,14 @@ def _pack_features(nodes: Sequence[Row], places: _Places, ledger: Sequence[Row])
         "emotion": [places.emotions.get(row["emotion"]) for row in nodes],
         "concept": [places.concepts.get(row.get("concept")) for row in nodes],
         "fire_rate": [row.get("fire_rate") for row in nodes],
-        "profile": [row.get("profile") for row in nodes],
+        "profile": _read_profiles(nodes),
+        "status": [row.get("status") for row in nodes],
         "level": [height.get((row["sae"], row["feature_idx"]), 0) for row in nodes],
     }
+
+
+def _read_profiles(nodes: Sequence[Row]) -> list[list[float | None] | None]:
+    return [row.get("profile") for row in nodes]
 
 
 def _pack_concepts(data: SiteData, places: _Places) -> Columns:

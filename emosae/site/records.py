@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from emosae.errors import UserError
+from emosae.site.page_tables import PageTables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,6 +71,7 @@ class SiteData:
         scenarios: The summary table of each scenario that ran, by its name.
         planted: What was planted for an emotion in a synthetic model, a phrase each.
         notes: What did not run or could not be concluded, a sentence each.
+        pages: What single pages show beside all this.
     """
 
     model: str
@@ -87,6 +89,7 @@ class SiteData:
     scenarios: Mapping[str, pa.Table] = field(default_factory=dict)
     planted: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    pages: PageTables = field(default_factory=PageTables)
 
     def __post_init__(self) -> None:
         """Refuse tables without the columns that the pages cannot do without."""

@@ -9,8 +9,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from emosae.site.chunks import list_data_files
+from emosae.site.examples import list_chosen
 from emosae.site.pack import pack_site
+from emosae.site.pack_pages import list_page_files
 from emosae.site.records import SiteData
+from emosae.site.tables import FOLDER, save_tables
 from emosae.store import Stage
 
 _STATIC = "static"
@@ -20,15 +24,15 @@ _KINDS = (".html", ".css", ".js")
 def write_site(data: SiteData, stage: Stage) -> Path:
     """Write the atlas into `stage` and return its first page, which opens with a double click.
 
-    The first page is written last, so that a folder with one is whole. Data of an earlier, larger atlas in the same
-    folder is left; nothing refers to it.
+    The tables lie beside the pages. The first page is written last, so that a folder with one is whole. Data of an
+    earlier, larger atlas in the same folder is left; nothing refers to it.
     """
     atlas, library = pack_site(data)
-    stage.write_text("data/atlas.js", wrap_script("atlas", atlas))
-    for number, chunk in enumerate(library.chunks):
-        stage.write_text(f"data/examples-{number}.js", wrap_script(f"examples-{number}", {"examples": chunk}))
-    for number, part in enumerate(library.parts):
-        stage.write_text(f"data/stories-{number}.js", wrap_script(f"stories-{number}", part))
+    for name, value in list_data_files(atlas, library):
+        stage.write_text(f"data/{name}.js", wrap_script(name, value))
+    for name, value in list_page_files(data):
+        stage.write_text(f"data/{name}.js", wrap_script(name, value))
+    save_tables(data, list_chosen(data), stage.substage(FOLDER))
     pages = dict(_list_static(resources.files("emosae.site") / _STATIC))
     first = pages.pop("index.html")
     for name, page in pages.items():

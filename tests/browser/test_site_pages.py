@@ -84,7 +84,7 @@ def test_a_search_without_results_says_so(visit: Visit) -> None:
 def test_from_the_map_to_a_feature_to_its_emotion_and_back(visit: Visit) -> None:
     visitor = visit()
     tab = visitor.open("#/map")
-    canvas = tab.locator("canvas")
+    canvas = tab.locator(".surface")
     canvas.focus()
     tab.keyboard.press("ArrowLeft")
     chosen = tab.locator("figure [role=status]")
@@ -105,7 +105,7 @@ def test_from_the_map_to_a_feature_to_its_emotion_and_back(visit: Visit) -> None
 def test_a_click_on_a_mark_opens_its_feature(visit: Visit) -> None:
     visitor = visit()
     tab = visitor.open(f"#/map?at={DESPERATE}")  # in the middle of the canvas
-    box = tab.locator("canvas").bounding_box()
+    box = tab.locator(".surface").bounding_box()
     tab.wait_for_timeout(150)
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert f"early/{DESPERATE}" in tab.locator(".tip:visible").inner_text()
@@ -118,7 +118,7 @@ def test_a_click_on_a_mark_opens_its_feature(visit: Visit) -> None:
 def test_dragging_the_map_moves_it_and_opens_nothing(visit: Visit) -> None:
     visitor = visit()
     tab = visitor.open(f"#/map?at={DESPERATE}")
-    box = tab.locator("canvas").bounding_box()
+    box = tab.locator(".surface").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     tab.wait_for_timeout(150)
     tab.mouse.move(*middle)
@@ -146,7 +146,7 @@ def test_filters_narrow_the_map_and_stand_in_the_address(visit: Visit) -> None:
     tab.locator(".nothing").wait_for()
     assert "0 of 132 features" in tab.locator(".section-head").inner_text()
     tab.locator(".nothing a").click()
-    tab.locator("canvas").wait_for()
+    tab.wait_for_function("() => document.querySelectorAll('tbody tr').length > 0")
 
 
 def test_every_deep_link_opens_and_fits_a_phone(visit: Visit) -> None:

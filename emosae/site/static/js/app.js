@@ -3,8 +3,9 @@
 
 (() => {
   const { el, replace } = emosae.dom;
-  const NAVIGATION = [["overview", "Overview"], ["map", "Map"], ["concepts", "Concepts"], ["about", "About"]];
-  const PARENT = { emotion: "overview", feature: "map", concept: "concepts" };
+  const NAVIGATION = [["overview", "Overview"], ["map", "Map"], ["emotions", "Emotions"], ["concepts", "Concepts"],
+    ["scenarios", "Scenarios"], ["compare", "Compare"], ["about", "About"]];
+  const PARENT = { emotion: "emotions", feature: "map", concept: "concepts", rollout: "scenarios", talk: "scenarios" };
   const main = document.querySelector("main");
 
   document.querySelector(".skip").addEventListener("click", () => main.querySelector("h1")?.focus());
@@ -27,6 +28,7 @@
     markNavigation(PARENT[view] || view);
     const draw = emosae.views[view];
     try {
+      if (draw) await (draw.needs ? draw.needs(atlas, parts, query) : atlas.ready());
       return draw ? await draw(atlas, parts, query) : notFound(`There is no page called \u201c${view}\u201d.`);
     } catch (error) {
       return failure(error);
@@ -54,6 +56,8 @@
   function markNavigation(view) {
     replace(document.querySelector("nav"), NAVIGATION.map(([name, title]) =>
       el("a", { href: emosae.href(name), "aria-current": name === view ? "page" : null }, title)));
+    const [bar, current] = [document.querySelector("nav"), document.querySelector("nav [aria-current]")];
+    if (current) bar.scrollLeft = current.offsetLeft - bar.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2; // on a phone not all fit
   }
 
   function readTheme() {

@@ -1,10 +1,12 @@
 // The data: files under data/ that call `emosae.receive(name, value)`. A page opened from disk may not fetch, but it may
-// add a script element, so every file is a script with one call in it.
+// add a script element, so every file is a script with one call in it. Long columns are numbers in base64, decoded when
+// they are first read.
 "use strict";
 
 window.emosae = window.emosae || {};
 
 emosae.data = (() => {
+  const ARRAYS = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
   const received = new Map();
   const pending = new Map();
 
@@ -31,106 +33,79 @@ emosae.data = (() => {
     return new Error(`The file data/${name}.js is missing or damaged. Copy the whole folder, or build it again.`);
   }
 
-  /** Rows of a table that is stored by column. */
+  /** Bytes of base64 text. */
+  function decodeBytes(text) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const binary = atob(text);
+    const bytes = new Uint8Array(binary.length);
+    for (let place = 0; place < binary.length; place += 1) bytes[place] = binary.charCodeAt(place);
+    return bytes;
+  }
+
+  /** Numbers of a stored column as a typed array; NaN where there is none. */
+  function numbersOf(stored) {
+    if (Array.isArray(stored)) return Float64Array.from(stored, (value) => (typeof value === "number" ? value : NaN));
+    const values = new ARRAYS[stored.type](decodeBytes(stored.base64).buffer); // little-endian, as every browser's machine
+    return stored.null === undefined ? values : Float64Array.from(values, (value) => (value === stored.null ? NaN : value));
+  }
+
+  /** A function that reads a stored column by row; null where there is no value. */
+  function readerOf(stored) {
+    if (Array.isArray(stored)) return (row) => stored[row];
+    let values = null;
+    if (stored.words) {
+      return (row) => stored.words[(values ||= numbersOf(stored.at))[row]] ?? null;
+    }
+    return (row) => {
+      const value = (values ||= numbersOf(stored))[row];
+      return Number.isNaN(value) ? null : value;
+    };
+  }
+
+  function lengthOf(stored) {
+    return Array.isArray(stored) ? stored.length : stored.words ? lengthOf(stored.at) : numbersOf(stored).length;
+  }
+
+  /** Rows of a small table that is stored by column, as plain objects. */
   function rowsOf(table) {
     const names = Object.keys(table);
-    const length = names.length ? table[names[0]].length : 0;
+    const length = names.length ? lengthOf(table[names[0]]) : 0;
+    const readers = names.map((name) => readerOf(table[name]));
     return Array.from({ length }, (_, row) => {
       const record = Object.create(null);
       record.row = row;
-      for (const name of names) record[name] = table[name][row];
+      names.forEach((name, place) => { record[name] = readers[place](row); });
       return record;
     });
   }
 
-  return { load, rowsOf };
+  /** A class of records that read the columns of a long table by their `row`, and what `extra` computes of them. */
+  function recordOf(table, extra = {}) {
+    const Record = class { constructor(row) { this.row = row; } };
+    const define = (name, get) => Object.defineProperty(Record.prototype, name, { get, enumerable: true, configurable: true });
+    for (const name of Object.keys(table)) {
+      const read = readerOf(table[name]);
+      define(name, function () { return read(this.row); });
+    }
+    for (const [name, compute] of Object.entries(extra)) define(name, function () { return compute(this); });
+    return Record;
+  }
+
+  /** Records of all rows of a long table. */
+  function recordsOf(Record, length) {
+    return Array.from({ length }, (_, row) => new Record(row));
+  }
+
+  /** Rows of a table by the value of a whole-number column: `(value) => rows`, in the table's order. */
+  function groupRows(values, n) {
+    const ends = new Uint32Array(n + 1);
+    for (const value of values) if (value >= 0) ends[value + 1] += 1;
+    for (let place = 0; place < n; place += 1) ends[place + 1] += ends[place];
+    const next = ends.slice();
+    const rows = new Uint32Array(ends[n]);
+    values.forEach((value, row) => { if (value >= 0) { rows[next[value]] = row; next[value] += 1; } });
+    return (value) => rows.subarray(ends[value], ends[value + 1]);
+  }
+
+  return { groupRows, lengthOf, load, numbersOf, readerOf, recordOf, recordsOf, rowsOf };
 })();
-
-/** The atlas as objects that point at each other: emotions, features, links, concepts, ledger rows. Every object has the
-    `row` of its table. */
-emosae.buildAtlas = (raw) => {
-  const { rowsOf } = emosae.data;
-  const emotions = rowsOf(raw.emotions);
-  const features = rowsOf(raw.features);
-  const concepts = rowsOf(raw.concepts);
-  const saes = rowsOf(raw.saes);
-  const ledger = rowsOf(raw.ledger);
-  const links = rowsOf(raw.links);
-  const byAddress = new Map();
-
-  const rungs = rowsOf(raw.rungs);
-  const plain = (name) => ({ name, row: null }); // neutral text, or an emotion of another corpus
-  const byName = new Map(emotions.map((emotion) => [emotion.name, emotion]));
-  const emotionOf = (name) => byName.get(name) || plain(name);
-
-  for (const emotion of emotions) Object.assign(emotion, { features: [], ledger: [] });
-  for (const concept of concepts) {
-    concept.features = [];
-    concept.emotions = concept.emotions.map((row) => emotions[row]);
-  }
-  for (const feature of features) {
-    feature.sae = saes[feature.sae];
-    feature.emotion = emotions[feature.emotion] || null;
-    feature.concept = concepts[feature.concept] || null;
-    Object.assign(feature, { ledger: [], links: [] });
-    feature.concept?.features.push(feature);
-    byAddress.set(`${feature.sae.name}/${feature.feature_idx}`, feature);
-  }
-  for (const entry of ledger) {
-    entry.feature = features[entry.feature];
-    entry.emotion = emotions[entry.emotion];
-    entry.measures = raw.measures.map((name) => [name, entry[name]]);
-    entry.feature.ledger.push(entry);
-    entry.emotion.ledger.push(entry);
-    if (!entry.emotion.features.includes(entry.feature)) entry.emotion.features.push(entry.feature);
-  }
-  for (const link of links) {
-    link.a = features[link.a];
-    link.b = features[link.b];
-    link.a.links.push({ ...link, other: link.b });
-    link.b.links.push({ ...link, other: link.a });
-  }
-  for (const emotion of emotions) {
-    emotion.best = ledger[emotion.best] || null;
-    emotion.furthest = emotion.ledger[0] || null; // the ledger is sorted by verdict
-  }
-
-  return {
-    ...raw.meta,
-    concepts, emotions, features, ledger, links, saes,
-    overlap: raw.overlap,
-    rungs,
-    scenarios: rowsOf(raw.scenarios),
-    feature: (sae, index) => byAddress.get(`${sae}/${index}`),
-    emotion: (name) => byName.get(name),
-    emotionOf,
-    /** Top stories of a feature: `{story, values, peak}`, strongest first. */
-    async examples(feature) {
-      if (feature.chunk === null) return [];
-      const chunk = await emosae.data.load(`examples-${feature.chunk}`);
-      const mine = rowsOf(chunk.examples).filter((example) => example.feature === feature.row);
-      const parts = new Map(await Promise.all(
-        [...new Set(mine.map((example) => example.part))].map(
-          async (part) => [part, await emosae.data.load(`stories-${part}`)])));
-      return mine.map((example) => readExample(example, parts.get(example.part)));
-    },
-    /** All stories that are shown anywhere, for the search. */
-    async stories() {
-      const parts = await Promise.all(
-        Array.from({ length: raw.meta.story_parts }, (_, part) => emosae.data.load(`stories-${part}`)));
-      return parts.flatMap((part) => rowsOf(part).map((story) => ({
-        id: story.id, text: story.tokens.join(""), emotion: emotionOf(story.emotion), feature: features[story.feature],
-      })));
-    },
-  };
-
-  function readExample(example, part) {
-    const story = example.story;
-    const values = new Array(part.tokens[story].length).fill(0);
-    example.at.forEach((position, place) => { values[position] = example.values[place]; });
-    return {
-      id: part.id[story], emotion: emotionOf(part.emotion[story]), split: part.split[story],
-      tokens: part.tokens[story], values, peak: Math.max(0, ...example.values), cut: part.cut[story],
-    };
-  }
-};

@@ -41,6 +41,11 @@ emosae.marks = (() => {
     context.closePath();
   }
 
+  /** Corners of a shape in a square from -1 to 1; null for a circle. */
+  function outline(shape) {
+    return SHAPES[shape];
+  }
+
   /** The small mark that stands beside a category's name everywhere; `place` counts the categories from 0. */
   function glyph(place) {
     const corners = SHAPES[shapeOf(place)];
@@ -86,5 +91,5 @@ emosae.marks = (() => {
     return color;
   }
 
-  return { colourOf, emotionName, featureAddress, featureName, glyph, hueClass, shapeOf, tracePath, verdict };
+  return { colourOf, emotionName, featureAddress, featureName, glyph, hueClass, outline, shapeOf, tracePath, verdict };
 })();

@@ -15,8 +15,8 @@ emosae.plots = (() => {
 
   /** The axis for AUROCs: from chance, or from the lowest bound that must be seen. */
   function aurocAxis(entries) {
-    const bounds = entries.flatMap((entry) => [entry.auroc_confirm_lo, entry.auroc_confirm]);
-    const lowest = Math.min(0.5, ...bounds.filter(isNumber));
+    const lower = (least, value) => (isNumber(value) ? Math.min(least, value) : least);
+    const lowest = entries.reduce((least, entry) => lower(lower(least, entry.auroc_confirm_lo), entry.auroc_confirm), 0.5);
     const from = Math.floor(lowest * 10) / 10;
     const ticks = from >= 0.4 ? [0.5, 0.75, 1] : [from, 0.5, 1];
     return axis([from - 0.02, 1.02], 0.5, ticks, (value) => fixed(value, value === 0.75 ? 2 : 1));
@@ -46,6 +46,13 @@ emosae.plots = (() => {
     }
     if (isNumber(value)) marks.push(svg("circle", { class: hollow ? "dot hollow" : "dot", cx: at(value), cy: "50%", r: 4.5 }));
     return svg("svg", { class: `interval ${className}`, "aria-hidden": "true" }, lines, marks);
+  }
+
+  /** Several dots on one axis, each with the mark of its place. */
+  function dots({ at, reference, ticks }, values) {
+    return svg("svg", { class: "interval", "aria-hidden": "true" },
+      ticks.map((tick) => svg("line", { class: tick === reference ? "reference" : "grid", x1: at(tick), x2: at(tick), y1: 0, y2: "100%" })),
+      values.map((value, place) => isNumber(value) && svg("circle", { class: `dot mark-${place}`, cx: at(value), cy: `${(100 * (place + 1)) / (values.length + 1)}%`, r: 4.5 })));
   }
 
   /** A square table of values from 0 to `top`, shaded; a cell leads to the row's emotion. */
@@ -94,5 +101,5 @@ emosae.plots = (() => {
     return el("span", { class: "bar", "aria-hidden": "true" }, el("span", { css: { width: `${(100 * share).toFixed(1)}%` } }));
   }
 
-  return { aurocAxis, axis, axisLabels, bar, differenceAxis, heatmap, interval };
+  return { aurocAxis, axis, axisLabels, bar, differenceAxis, dots, heatmap, interval };
 })();

@@ -1,4 +1,4 @@
-// Search as you type: emotions, concepts, features (by number, SAE, or the tokens they fire on), and words of stories.
+// Search as you type: emotions, concepts, features (by emotion, number, SAE, or the tokens they fire on), words of stories.
 "use strict";
 
 window.emosae = window.emosae || {};
@@ -6,25 +6,11 @@ window.emosae = window.emosae || {};
 emosae.buildSearch = (atlas) => {
   const { el, replace } = emosae.dom;
   const { emotionName, featureAddress, verdict } = emosae.marks;
+  const { count } = emosae.format;
   const PER_GROUP = 6;
-  const entries = [
-    ...atlas.emotions.map((emotion) => ({
-      group: "Emotions", words: [emotion.name], href: emosae.href("emotion", emotion.name),
-      draw: () => emotionName(emotion, { link: false }),
-    })),
-    ...atlas.concepts.map((concept) => ({
-      group: "Concepts", words: [concept.name, String(concept.concept), ...concept.emotions.map((emotion) => emotion.name)],
-      href: emosae.href("concept", concept.concept), draw: () => el("bdi", {}, concept.name),
-    })),
-    ...atlas.features.map((feature) => ({
-      group: "Features",
-      words: [featureAddress(feature), String(feature.feature_idx), feature.emotion?.name || "", ...feature.tokens],
-      href: emosae.href("feature", feature.sae.name, feature.feature_idx), weight: feature.level,
-      draw: () => [el("bdi", { class: "address" }, featureAddress(feature)), " ", emotionName(feature.emotion, { link: false }),
-        verdict(feature.level, atlas.rungs)],
-    })),
-  ];
-  let stories = null;
+  const stories = [];
+  let finder = null;
+  let active = -1;
 
   const input = el("input", {
     id: "search", type: "search", placeholder: "Search emotion, token, feature number\u2026", autocomplete: "off", spellcheck: "false",
@@ -33,11 +19,10 @@ emosae.buildSearch = (atlas) => {
   });
   const list = el("ul", { id: "search-results", role: "listbox", "aria-label": "Search results", hidden: true });
   const state = el("p", { class: "visually-hidden", role: "status" });
-  let active = -1;
 
-  input.addEventListener("input", update);
+  input.addEventListener("input", () => update());
   input.addEventListener("focus", () => {
-    if (!stories) atlas.stories().then((found) => { stories = found.map(storyEntry); update(); }, () => { stories = []; });
+    prepare();
     update();
   });
   input.addEventListener("keydown", (event) => {
@@ -62,64 +47,90 @@ emosae.buildSearch = (atlas) => {
     input.focus();
   });
 
-  function storyEntry(story) {
+  /** Load what is searched, once: tokens first, then story after story. */
+  async function prepare() {
+    if (finder) return;
+    await atlas.ready();
+    if (finder) return;
+    finder = new emosae.Finder(atlas);
+    update(active);
+    for await (const part of atlas.stories()) {
+      stories.push(...part.map((story) => ({ ...story, lower: story.text.toLowerCase() })));
+      update(active);
+    }
+  }
+
+  function find(query) {
+    const named = (things, words, make) => {
+      const scored = things.map((thing) => [Math.max(0, ...words(thing).map((word) => emosae.scoreWord(word.toLowerCase().trim(), query))), thing])
+        .filter(([score]) => score > 0).sort(([a], [b]) => b - a);
+      return { total: scored.length, options: scored.slice(0, PER_GROUP).map(([, thing]) => make(thing)) };
+    };
+    const { rows, total } = finder ? finder.best(query, PER_GROUP) : { rows: [], total: 0 };
+    const told = query.length > 2 ? stories.filter((story) => story.lower.includes(query)) : [];
     return {
-      group: "Stories", words: [], text: story.text.toLowerCase(), weight: 0,
-      href: emosae.href("feature", story.feature.sae.name, story.feature.feature_idx),
-      draw: (query) => [emotionName(story.emotion, { link: false }), " ", excerpt(story.text, query)],
+      Emotions: named(atlas.emotions, (emotion) => [emotion.name], emotionOption),
+      Concepts: named(atlas.concepts, (concept) => [concept.name, String(concept.concept), ...concept.emotions.map(({ name }) => name)], conceptOption),
+      Features: { total, options: rows.map((row) => featureOption(atlas.features[row])), all: total > 1 && mapOption(query, total) },
+      Stories: { total: told.length, options: told.slice(0, PER_GROUP).map((story) => storyOption(story, query)) },
     };
   }
 
+  function option(href, ...content) {
+    return el("li", { role: "option", "data-href": href, "aria-selected": "false" }, content);
+  }
+
+  function emotionOption(emotion) {
+    return option(emosae.href("emotion", emotion.name), emotionName(emotion, { link: false }));
+  }
+
+  function conceptOption(concept) {
+    return option(emosae.href("concept", concept.concept), el("bdi", {}, concept.name));
+  }
+
+  function featureOption(feature) {
+    return option(emosae.href("feature", feature.sae.name, feature.feature_idx), el("bdi", { class: "address" }, featureAddress(feature)),
+      " ", emotionName(feature.emotion, { link: false }), verdict(feature.level, atlas.rungs));
+  }
+
+  function mapOption(query, total) {
+    return option(emosae.href("map", { find: query }), el("span", { class: "all" }, `Show ${count(total, "feature")} on the map`));
+  }
+
+  function storyOption(story, query) {
+    return option(emosae.href("feature", story.feature.sae.name, story.feature.feature_idx),
+      emotionName(story.emotion, { link: false }), " ", excerpt(story, query));
+  }
+
   /** The words around the first match, which is marked. */
-  function excerpt(text, query) {
-    const start = text.toLowerCase().indexOf(query);
+  function excerpt({ text, lower }, query) {
+    const start = lower.indexOf(query);
     const from = Math.max(0, start - 30);
     const stop = start + query.length;
     return el("bdi", { class: "excerpt" }, from > 0 && "\u2026", text.slice(from, start), el("mark", {}, text.slice(start, stop)),
       text.slice(stop, stop + 60), stop + 60 < text.length && "\u2026");
   }
 
-  /** 3 the whole word, 2 its beginning, 1 inside it, 0 not at all. */
-  function score({ words, text }, query) {
-    if (text !== undefined) return query.length > 2 && text.includes(query) ? 1 : 0;
-    return Math.max(0, ...words.map((word) => {
-      const place = word.toLowerCase().trim().indexOf(query);
-      return place < 0 ? 0 : place > 0 ? 1 : word.trim().length === query.length ? 3 : 2;
-    }));
-  }
-
-  function find(query) {
-    const scored = [...entries, ...(stories || [])].map((entry) => [score(entry, query), entry]).filter(([points]) => points > 0);
-    scored.sort(([a, x], [b, y]) => b - a || (y.weight || 0) - (x.weight || 0));
-    return Map.groupBy ? Map.groupBy(scored.map(([, entry]) => entry), (entry) => entry.group) : group(scored);
-  }
-
-  function group(scored) {
-    const groups = new Map();
-    for (const [, entry] of scored) groups.set(entry.group, [...(groups.get(entry.group) || []), entry]);
-    return groups;
-  }
-
-  function update() {
+  /** Show what is found now; `place` is the option that stays chosen when more arrives. */
+  function update(place = 0) {
     const query = input.value.trim().toLowerCase();
     if (!query || document.activeElement !== input) {
       close();
       return;
     }
-    const groups = find(query);
-    const order = ["Emotions", "Concepts", "Features", "Stories"].filter((name) => groups.has(name));
-    replace(list, order.map((name) => [
-      el("li", { class: "group", role: "presentation" }, name, el("span", { class: "muted" }, ` ${groups.get(name).length}`)),
-      groups.get(name).slice(0, PER_GROUP).map((entry) =>
-        el("li", { role: "option", "data-href": entry.href, "aria-selected": "false" }, entry.draw(query))),
+    const groups = Object.entries(find(query)).filter(([, group]) => group.total > 0);
+    replace(list, groups.map(([name, group]) => [
+      el("li", { class: "group", role: "presentation" }, name, el("span", { class: "muted" }, ` ${group.total.toLocaleString("en")}`)),
+      group.options, group.all,
     ]));
-    const total = [...groups.values()].reduce((sum, found) => sum + found.length, 0);
-    if (!total) list.append(el("li", { class: "nothing", role: "presentation" }, "Nothing matches \u201c", el("bdi", {}, input.value.trim()), "\u201d."));
-    replace(state, emosae.format.count(total, "result"));
-    list.querySelectorAll("[role=option]").forEach((option, place) => { option.id = `result-${place}`; });
+    const total = groups.reduce((sum, [, group]) => sum + group.total, 0);
+    if (!total && !finder) list.append(el("li", { class: "nothing", role: "presentation" }, "Loading\u2026"));
+    else if (!total) list.append(el("li", { class: "nothing", role: "presentation" }, "Nothing matches \u201c", el("bdi", {}, input.value.trim()), "\u201d."));
+    replace(state, count(total, "result"));
+    list.querySelectorAll("[role=option]").forEach((one, place) => { one.id = `result-${place}`; });
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
-    choose(total ? 0 : -1);
+    choose(total ? Math.max(0, place) : -1);
   }
 
   function choose(place) {
@@ -132,11 +143,11 @@ emosae.buildSearch = (atlas) => {
     else input.removeAttribute("aria-activedescendant");
   }
 
-  function open(option) {
+  function open(chosen) {
     input.value = "";
     close();
     input.blur();
-    emosae.go(option.dataset.href);
+    emosae.go(chosen.dataset.href);
   }
 
   function close() {

@@ -42,7 +42,7 @@ emosae.tables = (() => {
       title: "AUROC on confirm topics", className: "plot",
       head: [el("span", {}, "AUROC on confirm topics"), axisLabels(axis)],
       cell: (entry) => entry
-        ? el("div", { class: "measured" }, interval(axis, aurocOf(entry)), figures(aurocOf(entry)))
+        ? el("div", { class: "measured" }, interval(axis, { ...aurocOf(entry), hollow: entry.hollow }), figures(aurocOf(entry)))
         : el("span", { class: "muted" }, "no feature"),
     };
   }
@@ -78,7 +78,7 @@ emosae.tables = (() => {
   }
 
   /** Ledger rows with a measured change of behaviour, the change drawn on an axis around 0. */
-  function changeTable(caption, rows, columns) {
+  function changeTable(caption, rows, columns, options = {}) {
     const axis = differenceAxis(rows.flatMap((row) => [row.delta_lo, row.delta, row.delta_hi]));
     const drawn = {
       title: "Change of the rate", className: "plot",
@@ -87,7 +87,7 @@ emosae.tables = (() => {
         interval(axis, { lo: row.delta_lo, value: row.delta, hi: row.delta_hi, hollow: row.hollow }),
         figures({ lo: row.delta_lo, value: row.delta, hi: row.delta_hi }, signed)),
     };
-    return table(caption, [...columns, drawn], rows);
+    return table(caption, [...columns, drawn], rows, options);
   }
 
   /** What stands where there is nothing to show. */

@@ -7,6 +7,7 @@ emosae.text = (() => {
   const { el } = emosae.dom;
   const { activation, count } = emosae.format;
   const WHOLE = 160; // tokens that are shown without asking
+  const BESIDE = 8; // tokens on each side of the peak of a span
   const AROUND = 45; // tokens on each side of the strongest in an excerpt
 
   /** A story card. `scale` is the activation that is shaded most, shared by the stories of a page. */
@@ -103,5 +104,30 @@ emosae.text = (() => {
     return shown.length > 40 ? `${shown.slice(0, 40)}\u2026` : shown;
   }
 
-  return { storyCard, visible };
+  /** The strongest spans of some stories, one to a line with the peak in the middle. */
+  function spanList(examples, scale, most = 6) {
+    const peaks = examples.flatMap((example) => example.values.map((value, place) => ({ example, place, value })))
+      .filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
+    const kept = [];
+    for (const peak of peaks) {
+      if (kept.length === most) break;
+      if (!kept.some((other) => other.example === peak.example && Math.abs(other.place - peak.place) <= BESIDE)) kept.push(peak);
+    }
+    const part = ({ example }, from, to) => Array.from({ length: Math.max(0, to - from) }, (_, step) => spanToken(example, from + step, scale));
+    return el("ol", { class: "spans" }, kept.map((peak) => el("li", {},
+      el("span", { class: "before" }, part(peak, Math.max(0, peak.place - BESIDE), peak.place)), spanToken(peak.example, peak.place, scale),
+      el("span", { class: "after" }, part(peak, peak.place + 1, Math.min(peak.example.tokens.length, peak.place + BESIDE + 1))),
+      el("span", { class: "number" }, activation(peak.value)))));
+  }
+
+  function spanToken(example, place, scale) {
+    const [token, value] = [example.tokens[place].replaceAll("\n", " "), example.values[place]];
+    const heat = value > 0 && scale > 0 ? Math.max(0.12, Math.min(1, value / scale)) : 0;
+    const node = el("span", { class: heat ? "token hot" : "token", css: heat ? { "--heat": heat.toFixed(3) } : {} }, token.length > 40 ? visible(token) : token);
+    node.addEventListener("pointerenter", () => emosae.tip.show(el("b", {}, activation(value)), node.getBoundingClientRect()));
+    node.addEventListener("pointerleave", emosae.tip.hide);
+    return node;
+  }
+
+  return { spanList, storyCard, visible };
 })();

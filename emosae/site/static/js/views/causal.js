@@ -4,7 +4,7 @@
 window.emosae = window.emosae || {};
 
 emosae.causal = (() => {
-  const { el, svg } = emosae.dom;
+  const { el } = emosae.dom;
   const { fixed, isNumber, percent, pvalue } = emosae.format;
   const { changeTable, nothing } = emosae.tables;
   const NAMES = {
@@ -12,10 +12,15 @@ emosae.causal = (() => {
     random: "random features", direction: "random direction", prompt: "prompt",
   };
   const MEASURED = [
-    { title: "Rate", className: "number", cell: (row) => percent(row.rate) },
-    { title: "Coherent", className: "number", cell: (row) => percent(row.coherence) },
-    { title: "p", className: "number", cell: (row) => pvalue(row.p_holm ?? row.p) },
+    { title: "Rate", className: "number", value: (row) => row.rate, cell: (row) => percent(row.rate) },
+    { title: "Coherent", className: "number", value: (row) => row.coherence, cell: (row) => percent(row.coherence) },
+    { title: "p", className: "number", value: (row) => row.p_holm ?? row.p, cell: (row) => pvalue(row.p_holm ?? row.p) },
   ];
+
+  /** The columns of figures that some of these arms have. */
+  function measured(rows) {
+    return MEASURED.filter(({ value }) => rows.some((row) => isNumber(value(row))));
+  }
 
   /** Whether an arm is a decoy emotion or a control; such arms are drawn hollow. */
   function isControl(row) {
@@ -49,7 +54,7 @@ emosae.causal = (() => {
       : armName(row);
     return el("section", { "aria-labelledby": "moves" }, el("h2", { id: "moves" }, "What turning an emotion\u2019s feature up does"),
       told.map(([scenario, rows]) => el("div", { class: "scenario" }, heading(scenario), baseline(atlas, scenario),
-        changeTable(`Changes in ${scenario}`, rows, [{ title: "Turned up", cell: dial }, ...MEASURED]))));
+        changeTable(`Changes in ${scenario}`, rows, [{ title: "Turned up", cell: dial }, ...measured(rows)]))));
   }
 
   function turnedUp(atlas, scenario) {
@@ -73,16 +78,24 @@ emosae.causal = (() => {
     const hiding = rows.filter((row) => row.hides_naming && row.primary !== false);
     const shown = [...(main.length ? main : rows), ...hiding, ...others].map((row) => ({ ...row, hollow: isControl(row) }));
     return el("div", { class: "scenario" }, heading(scenario), baseline(atlas, scenario),
-      changeTable(`Changes in ${scenario}`, shown, [{ title: "Arm", cell: armName }, ...MEASURED]), doseResponse(atlas, scenario, rows));
+      changeTable(`Changes in ${scenario}`, shown, [{ title: "Arm", cell: armName }, ...measured(shown)], { page: 16 }), doseResponse(atlas, scenario, rows),
+      scenario === "impossible_code" && el("p", { class: "more" }, el("a", { class: "button", href: emosae.href("scenarios") }, "Watch the episodes")));
   }
 
   function scenariosOf(rows) {
     return [...new Set(rows.map((row) => row.scenario))];
   }
 
+  /** A scenario's name; conversations say whose messages they are and what the rate counts. */
   function heading(scenario) {
-    const name = scenario.replaceAll("_", " ");
-    return el("h3", {}, el("bdi", {}, name.charAt(0).toUpperCase() + name.slice(1)));
+    const [kind, emotion, group] = scenario.split("_");
+    if (kind !== "conversation" || !emotion) {
+      const name = scenario.replaceAll("_", " ");
+      return el("h3", {}, el("bdi", {}, name.charAt(0).toUpperCase() + name.slice(1)),
+        scenario === "impossible_code" && el("span", { class: "note" }, " share of episodes that cheat"));
+    }
+    const outcome = emotion === "afraid" ? "share of replies that warn" : `share of replies with the tone ${emotion}`;
+    return el("h3", {}, group ? "Conversations that only look like it: " : "Conversations that call for it: ", el("bdi", {}, emotion), el("span", { class: "note" }, ` ${outcome}`));
   }
 
   function unsteered(atlas, scenario) {
@@ -91,29 +104,41 @@ emosae.causal = (() => {
 
   function baseline(atlas, scenario) {
     const none = unsteered(atlas, scenario);
-    return el("p", { class: "note" }, none && `Unsteered: ${percent(none.rate)} of ${none.n} episodes (${percent(none.lo)} to ${percent(none.hi)}). `,
-      "Changes are paired with the unsteered episodes, with 95% intervals; hollow dots are decoy emotions and controls.");
+    const played = scenario.startsWith("conversation") ? "replies" : "episodes";
+    return el("p", { class: "note" }, none && `Unsteered: ${percent(none.rate)} of ${none.n} ${played} (${percent(none.lo)} to ${percent(none.hi)}). `,
+      `Changes are paired with the unsteered ${played}, with 95% intervals; hollow dots are decoy emotions and controls.`);
   }
 
-  /** Rate against dose, for a dial that was turned up to three doses or more. */
+  /** Rate against dose for every dial of these arms that was turned up to two doses or more. */
   function doseResponse(atlas, scenario, rows) {
-    const up = rows.filter((row) => row.condition === "up" && row.method !== "vector" && !row.hides_naming && isNumber(row.dose));
-    if (up.length < 3) return null;
-    const none = unsteered(atlas, scenario);
-    const arms = [...(none ? [{ ...none, dose: 0 }] : []), ...up].sort((a, b) => a.dose - b.dose);
-    const [width, height, left, bottom] = [440, 190, 44, 44];
-    const x = (dose) => left + 8 + (dose / arms.at(-1).dose) * (width - left - 28);
-    const y = (rate) => 10 + (1 - rate) * (height - bottom - 10);
-    const described = arms.map((row) => `at ${fixed(row.dose)}: ${percent(row.rate)}`).join(", ");
-    return el("figure", { class: "dose" }, svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Rate by dose, ${described}` },
-      [0, 0.5, 1].map((rate) => [svg("line", { class: "grid", x1: left, x2: width - 12, y1: y(rate), y2: y(rate) }),
-        svg("text", { x: left - 8, y: y(rate) + 4, "text-anchor": "end" }, percent(rate))]),
-      svg("polyline", { class: "curve", points: arms.map((row) => `${x(row.dose)},${y(row.rate)}`).join(" ") }),
-      arms.map((row) => [svg("text", { x: x(row.dose), y: height - 26, "text-anchor": "middle" }, fixed(row.dose, 1)),
-        svg("line", { class: "whisker", x1: x(row.dose), x2: x(row.dose), y1: y(row.lo), y2: y(row.hi) }),
-        svg("circle", { class: "dot", cx: x(row.dose), cy: y(row.rate), r: 4.5 })]),
-      svg("text", { x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, "dose: added norm over the mean residual norm")));
+    const dials = [...new Set(rows.filter((row) => row.condition === "up").map((row) => row.dial))];
+    const charts = dials.map((dial) => doseChart(atlas, scenario, dial)).filter(Boolean);
+    return charts.length > 0 && [el("h4", {}, "Dose and response"), el("div", { class: "charts" }, charts)];
   }
 
-  return { section, summary };
+  function doseChart(atlas, scenario, dial) {
+    const all = atlas.scenarios.filter((row) => row.scenario === scenario && !row.hides_naming);
+    const up = all.filter((row) => row.condition === "up" && row.dial === dial && row.method !== "vector" && isNumber(row.dose));
+    if (up.length < 2) return null;
+    const none = unsteered(atlas, scenario);
+    const emotion = atlas.emotionOf(dial);
+    const points = [...(none ? [{ ...none, dose: 0 }] : []), ...up].sort((a, b) => a.dose - b.dose)
+      .map((row) => ({ x: row.dose, y: row.rate, lo: row.lo, hi: row.hi }));
+    const random = all.filter((row) => row.condition === "random").map((row) => row.rate);
+    const series = [{ name: `${dial} turned up`, points, className: emosae.marks.hueClass(emotion.row), shape: emosae.marks.shapeOf(emotion.row) }];
+    return el("div", {}, el("p", { class: "chart-title" }, emosae.marks.emotionName(emotion)), emosae.charts.lines({
+      series, top: 1, writeX: (dose) => fixed(dose, 1), xLabel: "dose: added norm over the mean residual norm", yLabel: "rate",
+      band: random.length > 1 && { lo: Math.min(...random), hi: Math.max(...random), name: `range of ${random.length} random feature sets` },
+      label: `Rate by dose of ${dial}` }));
+  }
+
+  /** Dose and response of all dials of a scenario, and its table of arms. */
+  function doses(atlas, scenario) {
+    const rows = atlas.scenarios.filter((row) => row.scenario === scenario);
+    const shown = turnedUp(atlas, scenario);
+    return [baseline(atlas, scenario), shown.length > 0 && changeTable(`Changes in ${scenario}`, shown, [{ title: "Turned up", cell: armName }, ...measured(shown)]),
+      doseResponse(atlas, scenario, rows)];
+  }
+
+  return { armName, doses, section, summary };
 })();

@@ -9,23 +9,35 @@ emosae.views.feature = (() => {
   const { fixed, isNumber, percent, pvalue, range } = emosae.format;
   const { emotionName, featureAddress, featureName, verdict } = emosae.marks;
   const { aurocColumn, figures, nothing, rivalColumn, table, verdictColumn } = emosae.tables;
+  // A link from a to b is read from either end: what splits for one end merges for the other.
+  const FROM_END = { split: "merge", merge: "split", absorbed: "absorbs" };
+  const RELATIONS = [["match", "Matches"], ["split", "Splits into"], ["merge", "Is a part of"], ["absorbed", "Absorbed by"], ["absorbs", "Absorbs"]];
   const SPLITS = [["confirm", "On confirm topics", "It was not chosen on these."], ["tune", "On tune topics", ""], ["discover", "On discover topics", "It was chosen on these."]];
 
   async function feature(atlas, [sae, index]) {
     const found = atlas.feature(sae, index);
     if (!found) return emosae.notFound(`This atlas has no feature ${sae ?? ""}/${index ?? ""}. Only features that stood out for an emotion are stored.`);
     const entry = found.ledger[0] || null;
+    const more = await emosae.pages.evidence(found);
     return el("div", { class: "page" },
       el("p", { class: "eyebrow" }, "Feature of ", el("bdi", {}, found.sae.name), el("span", { class: "muted" }, " ", el("bdi", {}, found.sae.hook_name))),
       el("div", { class: "title" }, el("h1", {}, "Feature ", found.feature_idx), emotionName(found.emotion), verdict(found.level, atlas.rungs),
-        el("a", { class: "button", href: emosae.href("map", { at: found.row }) }, "Show on the map")),
+        actions(found, more)),
       entry && keyFigures(entry),
       el("div", { class: "with-aside" },
-        el("div", {}, await storySection(atlas, found), selectivitySection(atlas, found),
+        el("div", {}, await storySection(atlas, found), emosae.evidence.histogramSection(atlas, found, more), emosae.evidence.tokenSection(more),
+          selectivitySection(atlas, found), emosae.evidence.checkSection(atlas, entry), emosae.evidence.baselineSection(atlas, found, more),
           emosae.causal.section(atlas, dialRows(atlas, found), {
-            empty: "No scenario turned this feature; scenarios turn one feature of an emotion, chosen before they run." }),
-          profileSection(atlas, found), entry && measuresSection(entry)),
-        el("aside", {}, emosae.ladder(atlas, entry), matchSection(atlas, found), snippetSection(found, entry))));
+            empty: "No scenario turned this feature; scenarios turn few features of an emotion, chosen before they run." }),
+          emosae.evidence.connectionSection(atlas, more), profileSection(atlas, found), entry && measuresSection(entry)),
+        el("aside", {}, emosae.ladder(atlas, entry), matchSection(atlas, found, more), snippetSection(found, entry))));
+  }
+
+  function actions(found, { neuronpedia }) {
+    return el("div", { class: "actions" },
+      el("a", { class: "button", href: emosae.href("map", { at: found.row }) }, "Show on the map"),
+      el("a", { class: "button", href: emosae.href("compare", { of: emosae.compareKey(found) }) }, "Compare"),
+      neuronpedia && el("a", { class: "button", href: neuronpedia, rel: "noreferrer" }, "Neuronpedia"));
   }
 
   /** Arms in which this feature was the dial: its ledger row then holds their change. */
@@ -55,6 +67,7 @@ emosae.views.feature = (() => {
           el("span", { class: "scale" }, "0", el("i", {}), emosae.format.activation(scale))),
         groups.filter(([, , some]) => some.length).map(([title, note, some]) => [
           el("h3", {}, title, note && el("span", { class: "note" }, ` ${note}`)),
+          emosae.text.spanList(some, scale),
           el("div", { class: "stories" }, some.map((example) => emosae.text.storyCard(example, scale))),
         ])]);
   }
@@ -96,17 +109,24 @@ emosae.views.feature = (() => {
     return isNumber(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
   }
 
-  function matchSection(atlas, found) {
+  function matchSection(atlas, found, more) {
     const near = nearest(atlas, found, 5);
     const score = (link) => [["cosine", link.cosine], ["correlation", link.correlation]].filter(([, value]) => isNumber(value))
       .map(([name, value]) => `${name} ${fixed(value)}`).join(", ");
     return el("section", { class: "card", "aria-labelledby": "matches" }, el("h2", { id: "matches" }, "Matches in other SAEs"),
       found.links.length === 0 ? nothing(atlas.saes.length > 1 ? "No feature of another SAE matches it." : "The atlas has one SAE only.")
-        : el("ul", { class: "plain-list" }, found.links.map((link) => el("li", {}, featureName(link.other), emotionName(link.other.emotion),
-          el("span", { class: "note" }, [link.relation !== "match" && link.relation, score(link)].filter(Boolean).join(", "))))),
+        : RELATIONS.map(([relation, title]) => [title, found.links.filter((link) => relationOf(link, found) === relation)])
+          .filter(([, some]) => some.length).map(([title, some]) => [el("h3", {}, title),
+            el("ul", { class: "plain-list" }, some.map((link) => el("li", {},
+              featureName(link.other), emotionName(link.other.emotion), el("span", { class: "note" }, score(link)))))]),
+      emosae.evidence.replicationNote(atlas, found, more),
       found.concept && el("p", {}, "Part of ", el("a", { href: emosae.href("concept", found.concept.concept) }, el("bdi", {}, found.concept.name))),
       near.length > 0 && [el("h3", {}, "Next to it on the map"),
         el("ul", { class: "plain-list" }, near.map((other) => el("li", {}, featureName(other), emotionName(other.emotion))))]);
+  }
+
+  function relationOf(link, found) {
+    return link.a === found ? link.relation : FROM_END[link.relation] || link.relation;
   }
 
   function nearest(atlas, found, n) {
@@ -130,6 +150,10 @@ emosae.views.feature = (() => {
       el("pre", { tabindex: "0" }, el("code", {}, code)), el("p", {}, el("button", { type: "button", on: { click: copy } }, "Copy"), " ", copied));
   }
 
+  feature.needs = (atlas, [sae, index]) => {
+    const found = atlas.feature(sae, index);
+    return Promise.all([atlas.ready(), found && atlas.details(found)]);
+  };
   return feature;
 })();
 

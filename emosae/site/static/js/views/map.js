@@ -1,4 +1,4 @@
-// The map: every feature at its stored place, filtered and coloured; the same features as a list below.
+// The map: every feature or concept at its stored place, filtered, coloured and selected; the same features as a list below.
 "use strict";
 
 window.emosae = window.emosae || {};
@@ -6,136 +6,151 @@ emosae.views = emosae.views || {};
 
 emosae.views.map = (() => {
   const { el, replace } = emosae.dom;
-  const { count, fixed, range } = emosae.format;
-  const marks = emosae.marks;
-  const { aurocColumn, nothing, table, verdictColumn } = emosae.tables;
-  const STRENGTHS = [0.4, 0.55, 0.95, 1, 1, 1]; // how solid a mark is by verdict, so that what is sure stands out
-  const COLOURS = { emotion: "Emotion", sae: "SAE", verdict: "Verdict" };
+  const { count } = emosae.format;
+  const LISTED = 500;
+  const TYPING_MS = 90;
+  let plane = null; // one for all visits, so that the view stays when the filters change or one comes back
+  let current = null;
 
   function map(atlas, _, query) {
-    const colour = COLOURS[query.colour] ? query.colour : "emotion";
-    const shown = atlas.features.filter(passes(query));
-    const go = (change) => emosae.go(emosae.href("map", { ...query, at: "", ...change }));
-    return el("div", { class: "page wide" },
-      el("div", { class: "section-head" }, el("h1", {}, "Map"),
-        el("p", { class: "note", role: "status" }, shown.length === atlas.features.length
-          ? count(shown.length, "feature") : `${shown.length} of ${count(atlas.features.length, "feature")}`)),
-      filters(atlas, query, colour, go),
-      shown.length ? drawing(atlas, shown, colour, query) : nothing("No feature passes these filters. ",
-        atlas.features.length > 0 && el("a", { href: emosae.href("map") }, "Show all features")),
-      shown.length > 0 && listing(atlas, shown));
-  }
-
-  function passes(query) {
-    return (feature) => (!query.emotion || feature.emotion?.name === query.emotion || feature.ledger.some((entry) => entry.emotion.name === query.emotion))
-      && (!query.sae || feature.sae.name === query.sae)
-      && (!query.layer || String(feature.sae.layer) === query.layer)
-      && (!query.verdict || feature.level >= Number(query.verdict));
-  }
-
-  function filters(atlas, query, colour, go) {
-    const layers = [...new Set(atlas.saes.map((sae) => sae.layer).filter((layer) => layer !== null))].sort((a, b) => a - b);
-    return el("div", { class: "filters", role: "group", "aria-label": "Filters" },
-      choose("Emotion", "emotion", query.emotion, [["", "all"], ...atlas.emotions.map(({ name }) => [name, name])], go),
-      choose("SAE", "sae", query.sae, [["", "all"], ...atlas.saes.map(({ name }) => [name, name])], go),
-      layers.length > 1 && choose("Layer", "layer", query.layer, [["", "all"], ...layers.map((layer) => [String(layer), String(layer)])], go),
-      choose("Verdict", "verdict", query.verdict, [["", "any"], ...atlas.rungs.map(({ name }, place) => [String(place + 1), place + 1 < atlas.rungs.length ? `${name} or further` : name])], go),
-      choose("Colour", "colour", colour, Object.entries(COLOURS).map(([key, title]) => [key, title.toLowerCase()]), go));
-  }
-
-  function choose(title, key, current, options, go) {
-    const select = el("select", { id: `filter-${key}`, on: { change: (event) => go({ [key]: event.target.value }) } },
-      options.map(([value, name]) => el("option", { value, selected: value === (current || "") }, name)));
-    return el("label", {}, title, select);
-  }
-
-  /** How features look under each colouring: category, hue and shape. */
-  function looks(atlas, colour) {
-    if (colour === "verdict") return (feature) => ({ key: feature.level, hue: `rung-${feature.level}`, shape: 0 });
-    const place = colour === "sae" ? (feature) => feature.sae.row : (feature) => (feature.emotion ? feature.emotion.row : null);
-    return (feature) => ({ key: place(feature), hue: marks.hueClass(place(feature)), shape: marks.shapeOf(place(feature)) });
-  }
-
-  function drawing(atlas, shown, colour, query) {
-    const look = looks(atlas, colour);
-    const points = atlas.features.map((feature) => ({ ...look(feature), row: feature.row, x: feature.x, y: feature.y, item: feature,
-      size: 4.6 + 0.8 * feature.level, strength: STRENGTHS[feature.level] }));
-    const status = el("p", { class: "visually-hidden", role: "status" });
-    const kept = new Set(shown.map((feature) => feature.row));
-    const plane = new emosae.Plane({
-      points,
-      links: atlas.links.map((link) => ({ a: link.a.row, b: link.b.row, dashed: link.relation !== "match" })),
-      labels: colour === "emotion" ? labels(shown) : [],
-      label: "Map of features. Arrow keys go from feature to feature, Enter opens one, plus and minus zoom.",
-      onOpen: ({ item }) => emosae.go(emosae.href("feature", item.sae.name, item.feature_idx)),
-      onHover: (point, box) => {
-        replace(status, point ? spoken(point.item) : "");
-        if (point) emosae.tip.show(note(atlas, point.item), box);
-      },
-    });
-    plane.filter((point) => kept.has(point.row));
-    if (query.at && points[query.at]) plane.pin(points[query.at]);
-    emosae.redraw = () => plane.draw();
-    return el("figure", { class: "map" }, plane.canvas, controls(plane), status,
-      el("figcaption", {}, legend(atlas, shown, colour, query),
-        el("p", { class: "note" }, "Places come from the features\u2019 emotion profiles; only nearness means something. Large, solid marks have the furthest verdicts; lines link features that match across SAEs.")));
-  }
-
-  function labels(shown) {
-    const groups = new Map();
-    for (const feature of shown) {
-      if (feature.emotion) groups.set(feature.emotion, [...(groups.get(feature.emotion) || []), feature.row]);
-    }
-    return [...groups].map(([emotion, rows]) => ({ text: emotion.name, rows })).sort((a, b) => b.rows.length - a.rows.length);
-  }
-
-  function controls(plane) {
-    const button = (text, label, click) => el("button", { type: "button", "aria-label": label, title: label, on: { click } }, text);
-    return el("div", { class: "zoom" }, button("+", "Zoom in", () => plane.zoom(1.5)), button("\u2212", "Zoom out", () => plane.zoom(1 / 1.5)),
-      button("\u2922", "Show everything", () => plane.reset()));
-  }
-
-  function spoken(feature) {
-    return `${marks.featureAddress(feature)}, ${feature.emotion?.name || "no emotion"}`;
-  }
-
-  function note(atlas, feature) {
-    const entry = feature.ledger[0];
-    return el("div", { class: "map-note" }, el("div", {}, marks.emotionName(feature.emotion, { link: false }), el("b", {}, marks.featureAddress(feature))),
-      entry && el("div", {}, `AUROC ${fixed(entry.auroc_confirm)} (${range(entry.auroc_confirm_lo, entry.auroc_confirm_hi)})`),
-      el("div", {}, marks.verdict(feature.level, atlas.rungs)),
-      feature.tokens.length > 0 && el("div", { class: "muted" }, "fires on ", feature.tokens.slice(0, 4).map((token) => [el("q", {}, emosae.text.visible(token)), " "])));
-  }
-
-  function legend(atlas, shown, colour, query) {
-    const look = looks(atlas, colour);
-    const present = new Map();
-    for (const feature of shown) present.set(look(feature).key, (present.get(look(feature).key) || 0) + 1);
-    const item = (key, mark, name, change) => present.has(key) && el("li", {},
-      el("a", { href: emosae.href("map", { ...query, at: "", ...change }) }, mark, el("bdi", {}, name), el("span", { class: "muted" }, present.get(key))));
-    const items = {
-      emotion: () => [...atlas.emotions.map((emotion) => item(emotion.row, marks.glyph(emotion.row), emotion.name, { emotion: emotion.name })),
-        item(null, marks.glyph(null), "no emotion", {})],
-      sae: () => atlas.saes.map((sae) => item(sae.row, marks.glyph(sae.row), sae.name, { sae: sae.name })),
-      verdict: () => [item(0, el("i", { class: "swatch rung-0" }), "not detected", {}), ...atlas.rungs.map(({ name }, place) =>
-        item(place + 1, el("i", { class: `swatch rung-${place + 1}` }), name, { verdict: place + 1 }))],
+    const kind = query.marks === "concepts" && atlas.concepts.length ? "concepts" : "features";
+    const items = emosae.mapItems(atlas, kind);
+    const colourings = emosae.mapColourings(atlas, items);
+    const state = {
+      atlas, query: { ...query }, items, colourings,
+      colour: colourings[query.colour] ? query.colour : "emotion", plane: atlas.planes.find(({ key }) => key === query.plane) || null,
+      status: el("p", { class: "note", role: "status" }), spoken: el("p", { class: "visually-hidden", role: "status" }),
+      legend: el("div"), aside: el("div", { class: "map-aside" }), list: el("div"), empty: el("div"),
     };
-    return el("ul", { class: "legend", "aria-label": `Legend: ${COLOURS[colour]}` }, items[colour]());
+    current = state;
+    plane ||= makePlane();
+    plane.pinned = null;
+    const stage = el("div", { class: "map-stage" }, plane.element, emosae.mapControls(plane, (change) => go(change)), state.empty);
+    const page = el("div", { class: "page wide map-page" },
+      el("div", { class: "section-head" }, el("h1", {}, "Map"), state.status),
+      emosae.mapFilters(state, { go, type }),
+      el("figure", { class: "map" }, el("div", { class: "map-frame" }, stage, state.aside), state.spoken,
+        el("figcaption", {}, state.legend, el("p", { class: "note" }, explain(state)))),
+      state.list);
+    refresh(state, { whole: true });
+    if (query.at && kind === "features" && atlas.features[query.at]) plane.pin(Number(query.at));
+    emosae.redraw = () => plane.recolour();
+    plane.afterDrawing(() => {
+      if (!atlas.isReady) atlas.ready().then(() => { if (current === state) refresh(state); });
+    });
+    return page;
   }
 
-  function listing(atlas, shown) {
-    const sorted = [...shown].sort((a, b) => b.level - a.level || (b.ledger[0]?.auroc || 0) - (a.ledger[0]?.auroc || 0));
-    const auroc = aurocColumn(sorted.map((feature) => feature.ledger[0]));
-    const verdicts = verdictColumn(atlas);
-    return el("section", { "aria-labelledby": "listing" }, el("h2", { id: "listing" }, "The same features as a list"),
+  map.needs = async (atlas, parts, query) => { if (query?.find || query?.emotion) await atlas.ready(); };
+
+  function makePlane() {
+    return new emosae.Plane({
+      label: "Map. Arrow keys go from point to point, Enter opens one, plus and minus zoom, S selects what is in view.",
+      onOpen: (row) => emosae.go(current.items.href(row)),
+      onHover: (row, box) => {
+        replace(current.spoken, row === null ? "" : current.items.spoken(row));
+        if (row === null) emosae.tip.hide();
+        else emosae.tip.show(current.items.note(row), box);
+      },
+      onLasso: (polygon) => go({ lasso: polygon.map((corner) => corner.map((value) => Number(value.toPrecision(4))).join("~")).join("_") }),
+      neighbours: (row) => current.items.neighbours(row),
+    });
+  }
+
+  function addressOf(change) {
+    return emosae.href("map", { ...current.query, at: "", ...change });
+  }
+
+  function go(change) {
+    emosae.go(addressOf(change));
+  }
+
+  /** What was typed narrows the map at once; the address follows without a new page. */
+  function type(text) {
+    clearTimeout(current.typing);
+    const state = current;
+    state.typing = setTimeout(async () => {
+      await state.atlas.ready();
+      if (current !== state) return;
+      state.query.find = text.trim();
+      history.replaceState(null, "", addressOf({}));
+      refresh(state);
+    }, TYPING_MS);
+  }
+
+  function readLasso(text) {
+    const corners = (text || "").split("_").map((corner) => corner.split("~").map(Number));
+    return corners.length > 2 && corners.every((corner) => corner.length === 2 && corner.every(Number.isFinite)) ? corners : null;
+  }
+
+  /** Filter, select and draw. `whole` also places the points and reads the colours. */
+  function refresh(state, { whole = false } = {}) {
+    const { atlas, items, query } = state;
+    const features = emosae.mapScene.passing(atlas, query);
+    const shown = items.passes(features);
+    const scene = (chosen) => emosae.mapScene(atlas, { ...state, colouring: state.colourings[state.colour], shown, chosen });
+    const first = scene(null);
+    const polygon = readLasso(query.lasso);
+    if (whole) plane.show(first);
+    else plane.restyle(first);
+    plane.polygon = polygon;
+    const chosen = polygon && plane.rowsInside(polygon);
+    if (chosen) plane.restyle(scene(new Set(chosen)));
+    describe(state, { order: first.order, chosen, features });
+  }
+
+  /** Everything around the drawing that depends on what is shown. */
+  function describe(state, { order, chosen, features }) {
+    const { atlas, items, legend, aside, list, empty } = state;
+    const total = items.n;
+    replace(state.status, order.length === total ? count(total, items.noun) : `${order.length.toLocaleString("en")} of ${count(total, items.noun)}`);
+    replace(empty, order.length === 0 && el("p", { class: "nothing" }, total ? "Nothing passes these filters. " : "This atlas has no features. ",
+      total > 0 && el("a", { href: emosae.href("map") }, "Show all features")));
+    replace(legend, emosae.mapLegend(state, order, addressOf));
+    replace(aside, emosae.mapSelection(state, order, chosen, { plane, clear: addressOf({ lasso: "" }) }));
+    aside.hidden = !chosen;
+    const rows = items.noun === "feature" ? chosen : chosen?.flatMap((row) => atlas.concepts[row].features.map((feature) => feature.row));
+    const listed = rows ? Uint8Array.from(features, () => 0) : features;
+    if (rows) for (const row of rows) listed[row] = features[row];
+    replace(list, atlas.isReady ? listing(atlas, listed, Boolean(rows)) : el("p", { class: "note", role: "status" }, "Loading the list\u2026"));
+  }
+
+  function explain({ items, plane: shown, atlas }) {
+    const marks = items.noun === "feature" ? "Large, solid marks have the furthest verdicts; solid lines link features that match across SAEs, dashed ones those that split, merge or are absorbed."
+      : "A mark is a group of features that match across SAEs, in the middle of its features; large ones have many.";
+    const places = shown ? shown.note : "Places come from the features\u2019 emotion profiles; only nearness means something.";
+    const several = new Set(atlas.saes.map((sae) => sae.run)).size > 1;
+    const runs = several ? "Features of different runs are linked only where they could be compared; the notes on About say where." : "";
+    return [places, atlas.features.length ? marks : "", runs].filter(Boolean).join(" ");
+  }
+
+  function listing(atlas, listed, isSelection) {
+    const rows = emosae.rankedFeatures(atlas).filter((row) => listed[row]);
+    if (!rows.length) return null;
+    const { aurocColumn, table, verdictColumn } = emosae.tables;
+    const shown = Array.from(rows.subarray(0, LISTED), (row) => atlas.features[row]);
+    const entryOf = new Map(shown.map((feature) => [feature, feature.ledger[0]]));
+    const auroc = aurocColumn([...entryOf.values()]);
+    return el("section", { "aria-labelledby": "listing" },
+      el("h2", { id: "listing" }, isSelection ? "The selected features as a list" : "The same features as a list"),
+      rows.length > LISTED && el("p", { class: "note" }, `The first ${LISTED} of ${count(rows.length, "feature")}, the furthest verdicts first; filter or select to see others.`),
       table("Features on the map", [
-        { title: "Feature", cell: marks.featureName },
-        { title: "Emotion", cell: (feature) => marks.emotionName(feature.emotion) },
-        { ...auroc, cell: (feature) => auroc.cell(feature.ledger[0]) },
+        { title: "Feature", cell: emosae.marks.featureName },
+        { title: "Emotion", cell: (feature) => emosae.marks.emotionName(feature.emotion) },
+        { ...auroc, cell: (feature) => auroc.cell(entryOf.get(feature)) },
         { title: "Fires most on", className: "tokens", cell: (feature) => feature.tokens.slice(0, 4).map((token) => [el("q", {}, emosae.text.visible(token)), " "]) },
-        { ...verdicts, cell: (feature) => marks.verdict(feature.level, atlas.rungs) },
-      ], sorted));
+        { ...verdictColumn(atlas), cell: (feature) => emosae.marks.verdict(feature.level, atlas.rungs) },
+      ], shown));
   }
 
   return map;
 })();
+
+/** Rows of all features, the furthest verdict and then the best AUROC first, as the ledger is sorted. */
+emosae.rankedFeatures = (atlas) => {
+  if (!atlas.isReady) throw new Error("The ledger was read before it was loaded: await atlas.ready()");
+  const seen = new Set();
+  for (const row of atlas.ledgerFeatures) seen.add(row);
+  for (let row = 0; row < atlas.features.length; row += 1) seen.add(row);
+  return Uint32Array.from(seen);
+};

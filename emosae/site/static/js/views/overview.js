@@ -14,10 +14,7 @@ emosae.views.overview = (() => {
     auroc: ["by AUROC", (a, b) => confirm(b) - confirm(a)],
     name: ["by name", (a, b) => a.name.localeCompare(b.name)],
   };
-  const MEASURES = [
-    ["cosine", "Profiles", "Cosine of the two emotions\u2019 AUROC profiles over all features found, on confirm topics; 1 is the same profile."],
-    ["jaccard", "Shared features", "Features discovered for both emotions, over those discovered for either."],
-  ];
+  const PAIRS = 10;
 
   function overview(atlas, _, query) {
     return el("div", { class: "page" },
@@ -25,7 +22,7 @@ emosae.views.overview = (() => {
         el("p", {}, summary(atlas)), figures(atlas)),
       emotionSection(atlas, SORTS[query.sort] ? query.sort : "verdict"),
       emosae.causal.summary(atlas),
-      overlapSection(atlas, query.overlap === "jaccard" ? "jaccard" : "cosine", query));
+      overlapSection(atlas));
   }
 
   function level(emotion) {
@@ -88,47 +85,20 @@ emosae.views.overview = (() => {
       el("a", { id: `${label}-${title}`.toLowerCase().replaceAll(" ", "-"), href, "aria-current": current ? "true" : null }, title)));
   }
 
-  function overlapSection(atlas, measure, query) {
+  /** The pairs that overlap most; the tree and the heatmap of all have their own page. */
+  function overlapSection(atlas) {
     const heading = el("h2", { id: "overlap" }, "Which emotions overlap");
-    const measures = MEASURES.filter(([key]) => atlas.overlap[key]);
-    if (!measures.length || atlas.overlap.emotions.length < 2) {
+    const { emotions, cosine } = atlas.overlap;
+    if (!cosine || emotions.length < 2) {
       return el("section", { "aria-labelledby": "overlap" }, heading, nothing("No overlap was computed for this run."));
     }
-    const [key, , note] = measures.find(([name]) => name === measure) || measures[0];
-    const { emotions, values } = ordered(atlas, key);
-    const pairs = pairsOf(emotions, values);
-    const top = Math.max(0.01, ...pairs.map((pair) => pair.value || 0));
-    const open = (row) => emosae.go(emosae.href("emotion", emotions[row].name));
-    const describe = (row, column) => [el("bdi", {}, emotions[row].name), " and ", el("bdi", {}, emotions[column].name), ": ", el("b", {}, fixed(values[row][column]))];
-    const map = emosae.plots.heatmap({ names: emotions.map((emotion) => emotion.name), values, top, open, describe });
+    const pairs = emosae.pairsOf(emotions.map((row) => atlas.emotions[row]), cosine).slice(0, PAIRS);
+    const top = Math.max(0.01, pairs[0].value || 0);
     return el("section", { "aria-labelledby": "overlap" },
-      el("div", { class: "section-head" }, heading, choices("Measure", measures.map(([name, title]) => ({
-        title, current: name === key, href: emosae.href("overview", { sort: query.sort, overlap: name === "cosine" ? "" : name }),
-      })))),
-      el("p", { class: "note" }, note, " Emotions are ordered so that similar ones stand together."),
-      el("div", { class: "beside" }, map, el("div", {}, el("h3", {}, "Strongest pairs"), el("ol", { class: "pairs" },
-        pairs.slice(0, 8).map(({ a, b, value }) => el("li", {}, emotionName(a), emotionName(b), emosae.plots.bar(value, top),
-          el("span", { class: "number" }, fixed(value))))))));
-  }
-
-  /** Emotions and their overlaps in the order of the clustering, where the atlas has one. */
-  function ordered(atlas, key) {
-    const places = atlas.overlap.emotions.map((row, place) => ({ emotion: atlas.emotions[row], place }));
-    places.sort((a, b) => (a.emotion.order ?? a.place) - (b.emotion.order ?? b.place));
-    return {
-      emotions: places.map(({ emotion }) => emotion),
-      values: places.map((row) => places.map((column) => atlas.overlap[key][row.place][column.place])),
-    };
-  }
-
-  function pairsOf(emotions, values) {
-    const pairs = [];
-    for (let row = 0; row < emotions.length; row += 1) {
-      for (let column = row + 1; column < emotions.length; column += 1) {
-        pairs.push({ a: emotions[row], b: emotions[column], value: values[row][column] });
-      }
-    }
-    return pairs.sort((x, y) => (y.value || 0) - (x.value || 0));
+      el("div", { class: "section-head" }, heading, el("a", { href: emosae.href("emotions") }, "Tree and heatmap of all")),
+      el("p", { class: "note" }, "Cosine of the two emotions\u2019 AUROC profiles over all features found, on confirm topics; 1 is the same profile."),
+      el("ol", { class: "pairs two" }, pairs.map(({ a, b, value }) => el("li", {}, emotionName(a), emotionName(b), emosae.plots.bar(value, top),
+        el("span", { class: "number" }, fixed(value))))));
   }
 
   emosae.choices = choices;
