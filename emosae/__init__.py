@@ -3,4 +3,17 @@
 Functional features are no evidence of feelings, and the model is not the character it writes.
 """
 
+from importlib import import_module
+
 __version__ = "0.1.0"
+
+_API = ("ClampedModel", "FinishedRun", "clamp", "open_run", "rank")
+
+__all__ = ["__version__", *_API]
+
+
+def __getattr__(name: str) -> object:
+    """What a notebook calls, imported when it is first asked for, so that `import emosae` takes no time."""
+    if name not in _API:
+        raise AttributeError(f"module 'emosae' has no attribute {name!r}")
+    return getattr(import_module("emosae.api"), name)
