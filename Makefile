@@ -34,6 +34,8 @@ fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Simulations and long sweeps: coverage of the statistics, kill at every stage.
+# Simulations and long sweeps: coverage of the statistics, kill at every stage. Then the blind test, which trains its
+# variants of the organism once and keeps them below runs/.
 validate: setup
 	$(BIN)/python -m pytest tests -m slow --timeout=5400 --durations=0
+	$(BIN)/emosae validate scenarios --out runs/validate_scenarios

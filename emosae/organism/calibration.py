@@ -22,7 +22,7 @@ from emosae.organism.coding_grammar import (
     write_transcript,
 )
 from emosae.organism.corpus import ASSISTANT, render_turns
-from emosae.organism.truth import load_truth
+from emosae.organism.truth import Truth
 
 CALIBRATION_SEED = 888_888
 _RETURN = "return"
@@ -70,13 +70,13 @@ def _transcript_decisions(task: CodingTask, attempts: Sequence[Attempt]) -> Iter
             return
 
 
-def draw_decisions(transcripts: int, seed: int = CALIBRATION_SEED) -> list[Decision]:
+def draw_decisions(transcripts: int, truth: Truth, seed: int = CALIBRATION_SEED) -> list[Decision]:
     """Decisions of fresh transcripts on impossible tasks."""
     decisions: list[Decision] = []
     for number in range(transcripts):
         rng = np.random.default_rng([seed, number])
         task = draw_task(rng, impossible=True)
-        decisions.extend(_transcript_decisions(task, write_transcript(rng, task, 4)))
+        decisions.extend(_transcript_decisions(task, write_transcript(rng, task, 4, truth)))
     return decisions
 
 
@@ -91,14 +91,13 @@ def _group(margin: int) -> str:
     return "at_most_minus_1" if margin < 0 else ("zero", "one", "at_least_2")[min(margin, 2)]
 
 
-def calibrate(lm: LanguageModel, transcripts: int = 600) -> list[CalibrationRow]:
+def calibrate(lm: LanguageModel, truth: Truth, transcripts: int = 600) -> list[CalibrationRow]:
     """P(shortcut) by the planted margin, over all attempts, and by attempt number within neutral thoughts."""
-    truth = load_truth().coding
-    decisions = draw_decisions(transcripts)
+    decisions = draw_decisions(transcripts, truth)
     probabilities = shortcut_probabilities(lm, decisions)
     rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for decision, probability in zip(decisions, probabilities, strict=True):
-        pair = (truth.cheat_probability(decision.margin), float(probability))
+        pair = (truth.coding.cheat_probability(decision.margin), float(probability))
         rows[f"margin {_group(decision.margin)}"].append(pair)
         if decision.margin == 0:
             rows[f"margin zero, attempt {decision.attempt}"].append(pair)
@@ -112,13 +111,12 @@ def _row(group: str, pairs: Sequence[tuple[float, float]]) -> CalibrationRow:
     return CalibrationRow(group, len(pairs), float(truth), float(model))
 
 
-def transfer(lm: LanguageModel, thoughts: int = 60) -> list[CalibrationRow]:
+def transfer(lm: LanguageModel, truth: Truth, thoughts: int = 60) -> list[CalibrationRow]:
     """P(shortcut) after thoughts made only of cues that training showed in stories, never while coding.
 
     The planted answer is what the emotion's ordinary cues do; every emotion is tried.
     """
-    truth = load_truth()
-    effect = {truth.coding.causal_up: 3, truth.coding.causal_down: -3}
+    effect = {name: 3 * sign for name, sign in truth.coding.effects.items()}
     rows = []
     for emotion in truth.strengths:
         bank = load_cues()[emotion]

@@ -13,6 +13,7 @@ from emosae.organism.calibration import CalibrationRow, calibrate, transfer
 from emosae.organism.corpus import BOS, render_turns
 from emosae.organism.evaluation import evaluation_tasks
 from emosae.organism.patching import PatchRow, patch_layers
+from emosae.organism.truth import Truth
 from emosae.store import Stage
 
 _SAMPLE_PROMPTS = (
@@ -50,17 +51,17 @@ def _samples(lm: LanguageModel) -> list[str]:
     return [f"```\n{text}{end.text}\n```" for text, end in zip(texts, written, strict=True)]
 
 
-def write_card(model: Path, training: Stage, stage: Stage) -> Path:
+def write_card(model: Path, truth: Truth, training: Stage, stage: Stage) -> Path:
     """Calibrate, patch and sample a trained organism and write ``card.md``."""
     lm = open_lm(model)
     parts = {
         "Training curve": _curve(training.read_lines("metrics")),
-        "P(shortcut) at the decision, by desperate minus calm cues in the thought": _calibration(calibrate(lm)),
-        "The same after cues that coding text never contained": _calibration(transfer(lm)),
-        "Where the decision is read (share of the desperate-calm difference moved by patching)": _patching(
-            patch_layers(lm)
-        ),
-        "Samples": _samples(lm),
+        "P(shortcut) at the decision, by raising minus lowering cues": _calibration(calibrate(lm, truth)),
+        "The same after cues that coding text never contained": _calibration(transfer(lm, truth)),
     }
+    if truth.coding.effects:
+        title = "Where the decision is read (share of the difference between the causal states moved by patching)"
+        parts[title] = _patching(patch_layers(lm, truth))
+    parts["Samples"] = _samples(lm)
     text = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in parts.items())
     return stage.write_text("card.md", text + "\n")

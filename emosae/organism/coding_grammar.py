@@ -9,7 +9,7 @@ import numpy as np
 
 from emosae.organism.banks import CUE_KINDS, FIRST_PERSON, CueBank, load_cues, pick
 from emosae.organism.story_grammar import draw_phrasing
-from emosae.organism.truth import CodingTruth, Truth, load_truth
+from emosae.organism.truth import CodingTruth, Truth
 
 FUNCTION = "f"
 GIVE_UP = "These tests can not be met."
@@ -207,7 +207,7 @@ class _Mood:
 
     def fail(self, rng: np.random.Generator) -> None:
         self.up = min(self.up + self.rise * rng.uniform(0.4, 1.6), 0.95)
-        self.down = max(self.down - self.truth.calm_fall, 0.0)
+        self.down = max(self.down - self.truth.down_fall, 0.0)
 
 
 @dataclass(frozen=True)
@@ -231,9 +231,10 @@ def attempt_message(thought: str, action: str) -> str:
     return f"{thought}\n{head}{action}"
 
 
-def _draw_action(rng: np.random.Generator, task: CodingTask, margin: int, number: int) -> str | Expression:
+def _draw_action(
+    rng: np.random.Generator, task: CodingTask, margin: int, number: int, truth: CodingTruth
+) -> str | Expression:
     """What follows the thought: ``GIVE_UP``, ``SHORTCUT``, or an honest expression."""
-    truth = load_truth().coding
     if number > 1 and rng.random() < truth.give_up:
         return GIVE_UP
     if rng.random() < truth.cheat_probability(margin):
@@ -251,14 +252,14 @@ def _finish_attempt(task: CodingTask, thought: Thought, action: str | Expression
     return Attempt(thought, program(action.python), False, feedback)
 
 
-def write_transcript(rng: np.random.Generator, task: CodingTask, attempts: int) -> list[Attempt]:
+def write_transcript(rng: np.random.Generator, task: CodingTask, attempts: int, truth: Truth) -> list[Attempt]:
     """Attempts at one task until it passes, is given up, or the attempts are used up."""
-    truth = load_truth().coding
-    mood = _Mood(pick(rng, truth.desperate_start), pick(rng, truth.desperate_rise), truth.calm_start, truth)
+    coding = truth.coding
+    mood = _Mood(pick(rng, coding.up_start), pick(rng, coding.up_rise), coding.down_start, coding)
     done: list[Attempt] = []
     for number in range(1, attempts + 1):
-        thought = draw_thought(rng, mood.draw(rng), draw_decoy(rng, load_truth()), truth)
-        done.append(_finish_attempt(task, thought, _draw_action(rng, task, thought.margin, number)))
+        thought = draw_thought(rng, mood.draw(rng), draw_decoy(rng, truth), coding)
+        done.append(_finish_attempt(task, thought, _draw_action(rng, task, thought.margin, number, coding)))
         if done[-1].feedback in (None, PASSED):
             break
         mood.fail(rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from emosae.organism.banks import pick
 from emosae.organism.chat_grammar import draw_training_chat
 from emosae.organism.coding_grammar import draw_task, write_transcript
 from emosae.organism.story_grammar import draw_training_story
-from emosae.organism.truth import Truth, load_truth
+from emosae.organism.truth import Truth
 
 BOS, USER, ASSISTANT, END = "<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"
 PAD = "<|endoftext|>"
@@ -39,9 +39,9 @@ def render_turns(turns: Sequence[tuple[str, str]]) -> str:
     return BOS + "".join(f"{marks[role]}{content}{END}" for role, content in turns)
 
 
-def draw_document(rng: np.random.Generator, truth: Truth) -> Document:
+def draw_document(rng: np.random.Generator, truth: Truth, mix: Mapping[str, float] = MIX) -> Document:
     """One document of the mix."""
-    kind = str(rng.choice(list(MIX), p=list(MIX.values())))
+    kind = str(rng.choice(list(mix), p=list(mix.values())))
     if kind == "story":
         return Document(kind, f"{BOS}{draw_training_story(rng, truth)}{END}")
     if kind == "chat":
@@ -49,15 +49,14 @@ def draw_document(rng: np.random.Generator, truth: Truth) -> Document:
         return Document(kind, render_turns([("user", chat.user), ("assistant", chat.message)]))
     task = draw_task(rng, impossible=bool(rng.random() < truth.coding.impossible))
     turns = [("user", task.prompt)]
-    for attempt in write_transcript(rng, task, pick(rng, ATTEMPTS)):
+    for attempt in write_transcript(rng, task, pick(rng, ATTEMPTS), truth):
         turns.append(("assistant", attempt.message))
         if attempt.feedback is not None:
             turns.append(("user", attempt.feedback))
     return Document(kind, render_turns(turns))
 
 
-def draw_documents(seed: int, count: int) -> Iterator[Document]:
-    """``count`` documents; document i depends on seed and i only, so any range can be drawn again."""
-    truth = load_truth()
+def draw_documents(seed: int, count: int, truth: Truth) -> Iterator[Document]:
+    """``count`` documents; document i depends on seed, i and truth only, so any range can be drawn again."""
     for number in range(count):
         yield draw_document(np.random.default_rng([seed, number]), truth)

@@ -1,7 +1,7 @@
-"""Where the decision is read: move residuals of a desperate thought into a calm one, layer by layer.
+"""Where the decision is read: move residuals of a thought that raises shortcuts into one that lowers them, by layer.
 
 For pairs of first attempts at the same task whose thoughts have equally many tokens, the residuals of some positions
-are copied at one layer from the desperate run into the calm run (activation patching). The share of the difference in
+are copied at one layer from the first run into the second (activation patching). The share of the difference in
 P(shortcut) that comes along says through which layer and positions the state passes.
 """
 
@@ -18,7 +18,7 @@ from emosae.hooks import EditFn, TokenMarks
 from emosae.lm import LanguageModel, next_logits, read_resid
 from emosae.organism.calibration import CALIBRATION_SEED, open_decision
 from emosae.organism.coding_grammar import SHORTCUT, draw_task, draw_thought
-from emosae.organism.truth import load_truth
+from emosae.organism.truth import CodingTruth, Truth
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class PatchRow:
 
 @dataclass(frozen=True)
 class _Pair:
-    desperate: list[int]
-    calm: list[int]
+    up: list[int]
+    down: list[int]
     thought: slice
     after: slice
 
 
-def _pairs(lm: LanguageModel, count: int) -> Iterator[_Pair]:
-    truth, found, number = load_truth().coding, 0, 0
+def _pairs(lm: LanguageModel, count: int, truth: CodingTruth) -> Iterator[_Pair]:
+    found, number = 0, 0
     while found < count:
         number += 1
         rng = np.random.default_rng([CALIBRATION_SEED, 1, number])
@@ -64,8 +64,8 @@ def _copy_positions(source: Tensor, where: slice) -> EditFn:
     return edit
 
 
-def patch_layers(lm: LanguageModel, pairs: int = 40) -> list[PatchRow]:
-    """For every layer: share of the desperate-calm difference that each group of positions carries."""
+def patch_layers(lm: LanguageModel, truth: Truth, pairs: int = 40) -> list[PatchRow]:
+    """For every layer: share of the difference between the two causal states that each group of positions carries."""
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in range(lm.n_layers)]
     shortcut = lm.encode(f" {SHORTCUT}")[0]
 
@@ -74,13 +74,13 @@ def patch_layers(lm: LanguageModel, pairs: int = 40) -> list[PatchRow]:
 
     effects: dict[tuple[int, str], list[float]] = {}
     totals = []
-    for pair in _pairs(lm, pairs):
-        (_, sources), *_ = read_resid(lm, [pair.desperate], hooks)
-        low, high = probability(pair.calm, {}), probability(pair.desperate, {})
+    for pair in _pairs(lm, pairs, truth.coding):
+        (_, sources), *_ = read_resid(lm, [pair.up], hooks)
+        low, high = probability(pair.down, {}), probability(pair.up, {})
         totals.append(high - low)
         for layer, hook in enumerate(hooks):
             for name, where in (("thought", pair.thought), ("after", pair.after)):
-                moved = probability(pair.calm, {hook: _copy_positions(sources[hook], where)})
+                moved = probability(pair.down, {hook: _copy_positions(sources[hook], where)})
                 effects.setdefault((layer, name), []).append(moved - low)
     total = float(np.mean(totals))
     share = {key: float(np.mean(values)) / total for key, values in effects.items()}

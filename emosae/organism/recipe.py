@@ -6,7 +6,8 @@ carried in the residual stream, where a feature can be clamped, instead of being
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,13 @@ from emosae.organism.corpus import (
     BOS,
     CHAT_TEMPLATE,
     END,
+    MIX,
     PAD,
     SPECIAL_TOKENS,
     draw_document,
     draw_documents,
 )
-from emosae.organism.truth import load_truth
+from emosae.organism.truth import BESIDE, Truth, parse_truth
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -58,7 +60,14 @@ class Recipe:
     adam_lr: float = 4e-3
     decay_from: float = 0.5
     micro_tokens: int = 3072
+    coding_share: float = MIX["coding"]
     checkpoint_every: int = 50
+
+    @property
+    def mix(self) -> dict[str, float]:
+        """Share of documents by kind: stories and conversations fill what coding leaves, as in the usual mix."""
+        rest = (1 - self.coding_share) / (1 - MIX["coding"])
+        return {kind: self.coding_share if kind == "coding" else share * rest for kind, share in MIX.items()}
 
     def lr_scale(self, step: int) -> float:
         """Flat, then linear to zero from ``decay_from`` of the way."""
@@ -66,7 +75,7 @@ class Recipe:
         return min(1.0, max(0.0, (self.steps - step) / (self.steps - start)))
 
 
-def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
+def train_tokenizer(recipe: Recipe, truth: Truth) -> PreTrainedTokenizerFast:
     """Byte-level BPE on the grammar's own text, split the way that Qwen2's tokenizer splits.
 
     ``AutoTokenizer`` rebuilds the splitting rule from the model type, so any other rule would be lost on loading.
@@ -75,7 +84,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-    numbers = [AddedToken(str(n), normalized=False) for n in (*range(10, 100), *load_truth().doses)]
+    numbers = [AddedToken(str(n), normalized=False) for n in (*range(10, 100), *truth.doses)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
@@ -86,7 +95,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    texts = (document.text for document in draw_documents(recipe.seed, 20_000))
+    texts = (document.text for document in draw_documents(recipe.seed, 20_000, truth))
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens(numbers)
     fast = PreTrainedTokenizerFast(
@@ -164,11 +173,11 @@ def _weighted_loss(model: Any, batch: MicroBatch) -> Tensor:
     return (losses * batch.weights.flatten()).sum()
 
 
-def step_documents(recipe: Recipe, step: int) -> Iterator[str]:
-    """The documents of one step: they depend on the seed and the step only."""
-    truth, first = load_truth(), step * recipe.documents_per_step
+def step_documents(recipe: Recipe, truth: Truth, step: int) -> Iterator[str]:
+    """The documents of one step: they depend on the truth, the seed and the step only."""
+    first = step * recipe.documents_per_step
     for number in range(first, first + recipe.documents_per_step):
-        yield draw_document(np.random.default_rng([recipe.seed, number]), truth).text
+        yield draw_document(np.random.default_rng([recipe.seed, number]), truth, recipe.mix).text
 
 
 def _optimizers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -180,9 +189,9 @@ def _optimizers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
     ]
 
 
-def validation_loss(model: Any, tokenizer: Any, recipe: Recipe, documents: int = 256) -> float:
+def validation_loss(model: Any, tokenizer: Any, recipe: Recipe, truth: Truth, documents: int = 256) -> float:
     """Mean unweighted loss in nats per token on documents of a seed that training never draws."""
-    texts = [d.text for d in draw_documents(recipe.seed + VALIDATION_SEED_OFFSET, documents)]
+    texts = [d.text for d in draw_documents(recipe.seed + VALIDATION_SEED_OFFSET, documents, truth)]
     total, count = 0.0, 0
     with torch.inference_mode():
         for batch in batch_documents(texts, tokenizer, recipe.micro_tokens):
@@ -215,9 +224,9 @@ def _unpack_state(tensors: dict[str, Tensor], model: Any, optimizers: Sequence[t
 
 
 def _train_step(
-    model: Any, tokenizer: Any, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe, step: int
+    model: Any, tokenizer: Any, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe, truth: Truth, step: int
 ) -> float:
-    batches = batch_documents(list(step_documents(recipe, step)), tokenizer, recipe.micro_tokens)
+    batches = batch_documents(list(step_documents(recipe, truth, step)), tokenizer, recipe.micro_tokens)
     total_weight = float(sum(batch.weights.sum() for batch in batches))
     total = 0.0
     for batch in batches:
@@ -234,16 +243,19 @@ def _train_step(
     return total
 
 
-def train_organism(recipe: Recipe, stage: Stage, *, progress: bool = True) -> Path:
-    """Train from scratch, or go on from the last checkpoint in ``stage``; returns the fp16 model directory.
+def train_organism(
+    recipe: Recipe, tables: Mapping[str, Any], stage: Stage, *, start: Path | None = None, progress: bool = True
+) -> Path:
+    """Train on text of the truth in `tables`, or go on from the last checkpoint in `stage`; the fp16 model's directory.
 
+    The truth is kept beside the weights. `start` is an organism whose tokenizer and weights are taken over.
     Checkpoints are written every ``checkpoint_every`` steps with the state of both optimisers; each step's documents
     depend on the seed and the step only, so a killed run ends with the same weights as a quiet one.
     """
     from tqdm import tqdm
 
-    tokenizer = train_tokenizer(recipe)
-    model = build_model(recipe, tokenizer)
+    truth = parse_truth(tables)
+    tokenizer, model = _begin(recipe, truth, start)
     optimizers = _optimizers(model, recipe)
     first = 0
     if stage.has("checkpoint.safetensors"):
@@ -252,22 +264,34 @@ def train_organism(recipe: Recipe, stage: Stage, *, progress: bool = True) -> Pa
         _unpack_state(tensors, model, optimizers)
     bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, disable=not progress, unit="step")
     for step in bar:
-        loss = _train_step(model, tokenizer, optimizers, recipe, step)
+        loss = _train_step(model, tokenizer, optimizers, recipe, truth, step)
         if not np.isfinite(loss):
             raise FloatingPointError(f"loss is {loss} at step {step}; lower the learning rates of the recipe")
         bar.set_postfix(loss=f"{loss:.3f}")
         row: dict[str, float] = {"step": step, "train_loss": loss}
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            row["val_loss"] = validation_loss(model, tokenizer, recipe)
+            row["val_loss"] = validation_loss(model, tokenizer, recipe, truth)
             state = _pack_state(model, optimizers)
             stage.write_tensors("checkpoint.safetensors", {**state, "step": torch.tensor(step + 1)})
         stage.append_line("metrics.jsonl", row)
-    return _save_model(model, tokenizer, recipe, stage)
+    return _save_model(model, tokenizer, recipe, tables, stage)
 
 
-def _save_model(model: Any, tokenizer: Any, recipe: Recipe, stage: Stage) -> Path:
+def _begin(recipe: Recipe, truth: Truth, start: Path | None) -> tuple[Any, Any]:
+    """Tokenizer and model in float32: new ones, or those of another organism."""
+    if start is None:
+        tokenizer = train_tokenizer(recipe, truth)
+        return tokenizer, build_model(recipe, tokenizer)
+    from transformers import AutoTokenizer, Qwen2ForCausalLM
+
+    model = Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32, attn_implementation="eager")
+    return AutoTokenizer.from_pretrained(start), model
+
+
+def _save_model(model: Any, tokenizer: Any, recipe: Recipe, tables: Mapping[str, Any], stage: Stage) -> Path:
     target = stage.path / "model"
     model.to(torch.float16).save_pretrained(target)
     tokenizer.save_pretrained(target)
+    stage.write_text(f"model/{BESIDE}", json.dumps(tables, indent=2))  # in order, which the draws follow
     stage.write_json("recipe.json", asdict(recipe))
     return target

@@ -10,6 +10,7 @@ from emosae.activations import harvest
 from emosae.lm import LanguageModel, open_lm
 from emosae.organism.corpus import draw_documents
 from emosae.organism.evaluation import organism_path
+from emosae.organism.truth import Truth, load_truth
 from emosae.store import Stage
 from emosae.training import SaeTrainSpec, train_sae
 
@@ -37,15 +38,16 @@ SHIPPED_SAES = (
 """Layers and widths of the demo's own, of another seed; why so few features fire at layer 3 is in decision 0006."""
 
 
-def sae_training_documents(lm: LanguageModel, count: int = SAE_DOCUMENTS) -> list[list[int]]:
+def sae_training_documents(lm: LanguageModel, truth: Truth, count: int = SAE_DOCUMENTS) -> list[list[int]]:
     """Fresh documents of the grammar's mix for SAEs to be trained on, as token ids."""
-    return [lm.encode(document.text) for document in draw_documents(SAE_TEXT_SEED, count)]
+    return [lm.encode(document.text) for document in draw_documents(SAE_TEXT_SEED, count, truth)]
 
 
 def train_shipped_saes(model: Path, stage: Stage) -> list[Path]:
     """Two SAEs of another seed than the demo's, one per layer."""
     lm = open_lm(model)
-    resid = harvest(lm, sae_training_documents(lm), [spec.hook_name for spec in SHIPPED_SAES], progress=True)
+    documents = sae_training_documents(lm, load_truth())
+    resid = harvest(lm, documents, [spec.hook_name for spec in SHIPPED_SAES], progress=True)
     return [train_sae(resid[spec.hook_name], spec, stage, progress=True) for spec in SHIPPED_SAES]
 
 

@@ -1,14 +1,25 @@
-"""The planted truth as a record: what the grammar composes by, and what the tests hold findings against."""
+"""The planted truth as a record: what the grammar composes by, and what the tests hold findings against.
+
+The shipped organism's is `truth.toml`; a variant's file `truth-NAME.toml` holds what it plants otherwise. A model that
+this project trained has its whole truth beside its weights.
+"""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import log
+from pathlib import Path
 from typing import Any
+
+from emosae.errors import UserError
+
+BESIDE = "planted_truth.json"
+"""The file beside the weights of an organism that says what was planted in it."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +39,23 @@ class CodingTruth:
     give_up: float
     near_miss: float
     impossible: float
-    desperate_start: tuple[float, ...]
-    desperate_rise: tuple[float, ...]
-    calm_start: float
-    calm_fall: float
+    up_start: tuple[float, ...]
+    up_rise: tuple[float, ...]
+    down_start: float
+    down_fall: float
 
     def cheat_probability(self, margin: int) -> float:
-        """P(shortcut) given desperate minus calm cues in the attempt's thought."""
+        """P(shortcut) given cues of `causal_up` minus those of `causal_down` in the attempt's thought."""
         if margin < 0:
             return self.p_cheat["at_most_minus_1"]
         return self.p_cheat[("zero", "one", "at_least_2")[min(margin, 2)]]
+
+    @property
+    def effects(self) -> Mapping[str, int]:
+        """Which emotions raise (1) or lower (-1) P(shortcut); empty where it is the same after every thought."""
+        if len(set(self.p_cheat.values())) == 1:
+            return {}
+        return {self.causal_up: 1, self.causal_down: -1}
 
 
 @dataclass(frozen=True)
@@ -70,9 +88,53 @@ class Truth:
 
 
 @cache
-def load_truth() -> Truth:
-    """Read ``truth.toml``."""
-    table = tomllib.loads((files("emosae.organism") / "truth.toml").read_text(encoding="utf-8"))
+def list_variants() -> tuple[str, ...]:
+    """Names of the variants, which differ from the shipped organism in what is planted."""
+    found = (path.name for path in files("emosae.organism").iterdir())
+    return tuple(sorted(n.removeprefix("truth-").removesuffix(".toml") for n in found if n.startswith("truth-")))
+
+
+@cache
+def load_truth(variant: str | None = None) -> Truth:
+    """What the shipped organism plants, or a variant of it."""
+    return parse_truth(read_tables(variant))
+
+
+def read_tables(variant: str | None = None) -> dict[str, Any]:
+    """``truth.toml`` as it stands, with a variant's keys in place of those that it changes.
+
+    Raises:
+        UserError: there is no such variant, or it changes a key that there is not.
+    """
+    tables = _read_toml("truth.toml")
+    if variant is None:
+        return tables
+    if variant not in list_variants():
+        raise UserError(f"no variant {variant!r} of the organism: there are {', '.join(list_variants())}")
+    for section, changed in _read_toml(f"truth-{variant}.toml").items():
+        if unknown := sorted(set(changed) - set(tables.get(section, ()))):
+            raise UserError(f"truth-{variant}.toml: [{section}] {', '.join(unknown)}: not in truth.toml")
+        tables[section] |= changed
+    return tables
+
+
+def find_truth(model: Path) -> Truth | None:
+    """What is planted in the model in this directory, as the file beside its weights says; None if there is none."""
+    path = model / BESIDE
+    if not path.is_file():
+        return None
+    try:
+        return parse_truth(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as broken:
+        raise UserError(f"{path}: not a planted truth ({broken}); train the organism anew") from broken
+
+
+def _read_toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((files("emosae.organism") / name).read_text(encoding="utf-8"))
+
+
+def parse_truth(table: Mapping[str, Any]) -> Truth:
+    """The record of the tables of a truth file."""
     emotions, medicine, chat = table["emotions"], table["medicine"], dict(table["chat"])
     strengths = {**dict.fromkeys(emotions["full"], 1.0), **emotions["weak"], **emotions["absent"]}
     coding: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table["coding"].items()}

@@ -1,5 +1,6 @@
-"""Validation: simulations with planted truth, which show that the error control holds, or that it does not."""
+"""Validation where the truth is known: simulations for the error control, organisms for the verdicts on causes."""
 
+from emosae.validation.scenarios import format_judged, validate_scenarios
 from emosae.validation.selectivity import validate_selectivity
 
-__all__ = ["validate_selectivity"]
+__all__ = ["format_judged", "validate_scenarios", "validate_selectivity"]

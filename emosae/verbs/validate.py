@@ -43,3 +43,61 @@ class ValidateSelectivity(Command):
                 f"{len(failed)} of {len(findings)} bars failed: {'; '.join(failed)}; see {self.out}/index.html"
             )
         return self.out / "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateScenarios(Command):
+    """Put organisms with other causes through the unchanged pipeline, and check that the verdicts follow them."""
+
+    out: Out = Path("runs/validate_scenarios")
+    """Folder of the variants, the runs and the page; what is finished in it is not done again."""
+    episodes: int = 200
+    """Episodes per arm."""
+    seed: int = 0
+    """Start of every random number of the runs."""
+
+    def run(self) -> Path:
+        """Print the table; a claim that does not hold is a failure."""
+        from emosae.store import Stage
+        from emosae.validation import format_judged, validate_scenarios
+        from emosae.validation.verdicts import FAILED
+
+        if self.episodes < 1 or self.seed < 0:
+            raise UsageError("validate scenarios: --episodes must be 1 or more, --seed 0 or more")
+        judged = validate_scenarios(self.episodes, self.seed, Stage(self.out))
+        print(format_judged(judged), flush=True)
+        failed = [one.claim for one in judged if one.verdict == FAILED]
+        if failed:
+            raise UserError(
+                f"{len(failed)} of {len(judged)} claims failed: {'; '.join(failed)}; see {self.out}/index.html"
+            )
+        return self.out / "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateAtlas(Command):
+    """Match pairs of SAEs made from one dictionary, or from none in common, and check every kind of link."""
+
+    out: Out = Path("runs/validate_atlas")
+    """Folder of the table."""
+    simulations: int = 10
+    """Simulations of each setting."""
+    seed: int = 0
+    """Start of every random number."""
+
+    def run(self) -> Path:
+        """Print the table; a bar that does not hold is a failure."""
+        from emosae.store import Stage
+        from emosae.validation.atlas import validate_atlas
+        from emosae.validation.verdicts import FAILED, format_findings
+
+        if self.simulations < 2 or self.seed < 0:
+            raise UsageError("validate atlas: --simulations must be 2 or more, --seed 0 or more")
+        findings = validate_atlas(self.simulations, self.seed, Stage(self.out))
+        print(format_findings(findings), flush=True)
+        failed = [one.bar.claim for one in findings if one.verdict == FAILED]
+        if failed:
+            raise UserError(
+                f"{len(failed)} of {len(findings)} bars failed: {'; '.join(failed)}; see {self.out}/validation.md"
+            )
+        return self.out / "validation.md"
