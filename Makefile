@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test check fix validate
+.PHONY: setup demo test check docs fix validate
 
 setup: $(INSTALLED)
 
@@ -29,6 +29,10 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(PYTEST) tests/unit --timeout=120
+
+# The documentation's site: build/docs/index.html. A warning is an error.
+docs: setup
+	$(BIN)/mkdocs build --strict
 
 fix: setup
 	$(BIN)/ruff format .

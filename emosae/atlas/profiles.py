@@ -19,13 +19,15 @@ Weights = Float[np.ndarray, " topic"]
 
 NEUTRAL_VARIANCE = 0.5
 """Share of the variance of neutral text that is projected out of emotion vectors."""
+MOST_LONE = 100
+"""Topics that stories without one are dealt into, at most: sums are held for every topic and emotion."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Profiles:
     """Sums of some coordinates of the stories of every emotion, topic by topic.
 
-    A story without a topic is a topic of its own.
+    A story without a topic is a topic of its own; more than MOST_LONE of them are dealt into as many topics.
 
     Attributes:
         emotions: Names, sorted.
@@ -54,6 +56,8 @@ class Profiles:
         total, count = np.tensordot(weight, self.total, 1), weight @ self.count
         mean = total / np.maximum(count, 1e-12)[:, None]
         present = count > 0
+        if not present.any():
+            return mean
         common = total.sum(axis=0) / count.sum() if self.around_stories else mean[present].mean(axis=0)
         return np.where(present[:, None], mean - common, 0.0)
 
@@ -122,14 +126,21 @@ def _read_stories(stories: pa.Table, splits: Sequence[str]) -> _Chosen:
     rows = np.flatnonzero(is_in & (emotion != NEUTRAL))
     emotions = tuple(sorted(set(emotion.tolist()) - {NEUTRAL}))
     topics = stories["topic"].to_pylist()
-    names = np.array([f"topic {topics[row]}" if topics[row] is not None else f"story {row}" for row in rows], dtype=str)
+    names = _name_topics([topics[row] for row in rows], emotion[rows].tolist())
     return _Chosen(
         emotions=emotions,
         rows=rows,
         is_of=emotion[rows][:, None] == np.array(emotions)[None],
-        topic=np.unique(names, return_inverse=True)[1].astype(np.int64),
+        topic=np.unique(np.array(names, dtype=str), return_inverse=True)[1].astype(np.int64),
         neutral=np.flatnonzero(is_in & (emotion == NEUTRAL)),
     )
+
+
+def _name_topics(topics: Sequence[str | None], emotions: Sequence[str]) -> list[str]:
+    """A name for each story's topic; stories without one are dealt out emotion by emotion."""
+    lone = sorted((place for place, topic in enumerate(topics) if topic is None), key=lambda place: emotions[place])
+    part = {place: number % MOST_LONE for number, place in enumerate(lone)}
+    return [f"story {part[place]}" if topic is None else f"topic {topic}" for place, topic in enumerate(topics)]
 
 
 def _list_discovered(candidates: pa.Table, sae: str, alpha: float) -> list[int]:

@@ -121,6 +121,8 @@ def _why_untestable(members: Sequence[str], n_emotions: int, by_features: Profil
         return "no member"
     if len(members) == 1:
         return f"only one member ({members[0]})"
+    if not by_features.n_topics:
+        return "no topic is kept for confirming"
     if not by_features.total.any():
         return "no feature was discovered"
     n_sets = math.comb(n_emotions, len(members))

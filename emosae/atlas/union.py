@@ -34,6 +34,10 @@ def rename_saes(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
             renamed = [names.get(value, value) for value in column]
         elif field.name == "node":
             renamed = [_rename_address(value, names) for value in column]
+        elif field.name == "source" and "kind" in table.column_names:
+            kinds = table["kind"].to_pylist()
+            pairs = zip(kinds, column, strict=True)
+            renamed = [_rename_address(value, names) if kind == "feature" else value for kind, value in pairs]
         elif field.name == "members":
             renamed = [[_rename_address(value, names) for value in members] for members in column]
         else:

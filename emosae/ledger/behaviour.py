@@ -57,9 +57,13 @@ def is_matched(row: Row) -> bool:
 
 
 def _find_nearest(dial: str, contrasts: Sequence[Row], name: str) -> dict[str, Any]:
-    """The control that comes closest to the dial, and by how much the dial moved the rate further, with interval."""
+    """The control that comes closest to the dial, and by how much the dial moved the rate further, with interval.
+
+    Nothing is said of a dial that is turned further than the random controls were: they add less and do not match it.
+    """
     rows = [row for row in contrasts if row["dial"] == dial and is_dial_up(row) and is_matched(row)]
-    if not rows:
+    drawn = [row for row in rows if row["control_condition"] in ("random", "direction")]
+    if not rows or any(row["control_dose"] < row["dose"] for row in drawn):
         return {}
     nearest = min(rows, key=lambda row: row["gap_lo"])
     columns = {name: nearest["gap"], f"{name}_lo": nearest["gap_lo"], f"{name}_hi": nearest["gap_hi"]}
@@ -80,8 +84,12 @@ def _read_slope(dial: str, slopes: Sequence[Row]) -> dict[str, Any]:
 
 
 def _rank_among_random(row: Row, summary: Sequence[Row]) -> dict[str, Any]:
-    """(1 + b) / (N + 1), where b of N random sets moved the rate at least as far the same way; null for few sets."""
-    sets = [one for one in summary if one["condition"] == "random" and not one["hides_naming"]]
+    """(1 + b) / (N + 1), where b of N random sets moved the rate at least as far the same way; null for few sets.
+
+    Sets at a lower dose than the dial's do not count.
+    """
+    drawn = [one for one in summary if one["condition"] == "random" and not one["hides_naming"]]
+    sets = [one for one in drawn if one["dose"] >= row["dose"]]
     if len(sets) < MIN_RANDOM_SETS or row["delta"] is None:
         return {"n_random_sets": len(sets)}
     sign = 1 if row["delta"] >= 0 else -1

@@ -83,7 +83,9 @@ def _map_group(group: Sequence[Source]) -> Atlas:
             features.append(replace(table, sae=name, hook_name=f"{space}{table.hook_name}"))
             dictionaries[name] = source.inputs.dictionaries[table.sae]
     rankings = [_rename_ranking(source.inputs.selectivity, source) for source in group]
-    norms = first.cfg.atlas.norms
+    norms, hook = first.cfg.atlas.norms, choose_vector_hook(first)
+    if hook is not None and len(spaces) > 1:
+        hook = f"{group[0].model_hash}:{hook}"
     atlas = build_atlas(
         merge_rankings(rankings),
         features,
@@ -91,7 +93,7 @@ def _map_group(group: Sequence[Source]) -> Atlas:
         rng=np.random.default_rng([first.cfg.atlas.seed, 7]),
         alpha=first.cfg.selectivity.alpha,
         criteria=Criteria(alpha=first.cfg.atlas.match_alpha, rule=first.cfg.atlas.match_by),
-        vector_hook=choose_vector_hook(first),
+        vector_hook=hook,
         norms=None if norms is None else load_norms(norms),
     )
     return replace(atlas, nodes=_strip_spaces(atlas.nodes)) if len(spaces) > 1 else atlas
@@ -177,9 +179,20 @@ def _read_ledger(source: Source, links: pa.Table) -> pa.Table:
 
 
 def _gather_pages(source: Source, nodes: pa.Table) -> PageTables:
-    """The run's own tables; the tokens that directions raise are read anew where its atlas was made without them."""
+    """The run's own tables; the tokens that directions raise are read for features that are new to its own atlas."""
+    import pyarrow as pa
+
     found = gather_page_tables(source.inputs, nodes)
-    return found if found.tokens is not None else replace(found, tokens=tabulate_tokens(source.inputs, nodes))
+    held = {node for table in (found.tokens,) if table is not None for node in _list_nodes(table)}
+    fresh = nodes.filter(pa.array([node not in held for node in _list_nodes(nodes)], pa.bool_()))
+    if found.tokens is not None and not len(fresh):
+        return found
+    read = tabulate_tokens(source.inputs, fresh)
+    return replace(found, tokens=read if found.tokens is None else stack([found.tokens, read]))
+
+
+def _list_nodes(table: pa.Table) -> list[tuple[str, int]]:
+    return list(zip(*(table[name].to_pylist() for name in ("sae", "feature_idx")), strict=True))
 
 
 def _join_pages(sources: Sequence[Source], nodes: pa.Table, geometry: Mapping[str, Any]) -> PageTables:

@@ -14,6 +14,7 @@ from emosae.scenarios import Protocol, run_episodes
 from emosae.scenarios.conditions import NONE, Condition
 from emosae.scenarios.plan import count_look, write_plan
 from emosae.scenarios.power import Pilot, read_pilot
+from emosae.scenarios.subspace import HELD, RANK_DIVISOR
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +55,12 @@ def seal_plan(
             if name in doses
         },
         "mediation_episodes": section.mediation_episodes,
-        "subspace_episodes": section.subspace_episodes,
+        "subspace": {
+            "episodes": min(section.subspace_episodes, section.episodes),
+            "random": section.subspace_random,
+            "held": HELD,
+            "rank_divisor": RANK_DIVISOR,
+        },
         "software": describe_software()["emosae"],
         "elicitation": [_without_nan(row) for row in elicited.to_pylist()],
     }

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from emosae.scenarios.mediation import fieller_interval
+from emosae.scenarios.mediation import share_of
 from emosae.scenarios.statistics import Interval, clustered_mean
 
 TERMS = ("total", "inside", "outside", "interaction", "inside_main", "outside_main")
@@ -67,27 +67,6 @@ def split_change(
         share = share_of(values[name], total, tasks, bound=bound) if has_total and name != "total" else None
         terms.append(Term(name, effect, share))
     return terms
-
-
-def share_of(
-    part: Float[np.ndarray, " episode"],
-    total: Float[np.ndarray, " episode"],
-    tasks: Shaped[np.ndarray, " episode"],
-    *,
-    bound: float = 1.0,
-    level: float = 0.95,
-) -> Interval:
-    """Mean of a part, whose values lie in [-bound, bound], over the mean of the total, with Fieller's interval.
-
-    Where the part is the same multiple of the total in every task, Fieller's interval is a point and would claim
-    certainty. It is then as wide as that of a constant difference in `clustered_mean`, over the total.
-    """
-    ratio = fieller_interval(part, total, tasks, level)
-    if not ratio.hi - ratio.lo < 1e-9:
-        return ratio
-    rest = clustered_mean(part - ratio.estimate * total, tasks, level, bound)
-    half = rest.hi / abs(float(total.mean()))
-    return Interval(ratio.estimate, ratio.estimate - half, ratio.estimate + half)
 
 
 def compare_parts(nothing: Outcomes, inside: Outcomes, outside: Outcomes, both: Outcomes) -> list[dict[str, Any]]:

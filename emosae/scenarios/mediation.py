@@ -65,7 +65,7 @@ def split_effect(
         effect,
         clustered_mean(direct, tasks),
         clustered_mean(removed, tasks, bound=2.0),
-        fieller_interval(removed, total, tasks) if effect.lo > 0 else None,
+        share_of(removed, total, tasks, bound=2.0) if effect.lo > 0 else None,
     )
 
 
@@ -96,6 +96,27 @@ def fieller_interval(
     middle = a * b - reach * covariance[0, 1]
     spread = math.sqrt(max(middle**2 - square * (a * a - reach * covariance[0, 0]), 0.0))
     return Interval(a / b, (middle - spread) / square, (middle + spread) / square)
+
+
+def share_of(
+    part: Float[np.ndarray, " episode"],
+    total: Float[np.ndarray, " episode"],
+    tasks: Shaped[np.ndarray, " episode"],
+    *,
+    bound: float = 1.0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of a part, whose values lie in [-bound, bound], over the mean of the total, with Fieller's interval.
+
+    Where the part is the same multiple of the total in every task, Fieller's interval is a point and would claim
+    certainty. It is then as wide as that of a constant difference in `clustered_mean`, over the total.
+    """
+    ratio = fieller_interval(part, total, tasks, level)
+    if not ratio.hi - ratio.lo < 1e-9:
+        return ratio
+    rest = clustered_mean(part - ratio.estimate * total, tasks, level, bound)
+    half = rest.hi / abs(float(total.mean()))
+    return Interval(ratio.estimate, ratio.estimate - half, ratio.estimate + half)
 
 
 def tabulate_mediation(loops: pa.Table) -> pa.Table:

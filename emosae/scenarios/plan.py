@@ -32,6 +32,7 @@ ANALYSIS = {
     "survives": "95% interval of the difference from every matched control excludes 0",
     "dose": "logistic GEE, exchangeable by task, Mancl-DeRouen, t; beside it a parabola; "
     f"doses with fewer than {COHERENT:.0%} of episodes coherent left out",
+    "parts": "two-by-two over parts of a dial; main effects over the whole change, Fieller, 95%, where it excludes 0",
 }
 
 

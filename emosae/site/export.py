@@ -96,7 +96,7 @@ def build_graph(data: SiteData) -> Any:
     """A networkx graph: features, concepts and emotions, joined by links, membership and selectivity."""
     import networkx as nx
 
-    graph = nx.Graph(model=data.model)
+    graph = nx.Graph(model=_clean(data.model))
     for name in data.emotions["emotion"].to_pylist():
         graph.add_node(_clean(f"emotion:{name}"), kind="emotion", label=_clean(str(name)))
     for row in data.concepts.to_pylist():
@@ -122,7 +122,7 @@ _LINK_MEASURES = ("decoder_cosine", "activation_corr", "by")
 
 def _add_feature(graph: Any, node: Row) -> None:
     wanted = ("sae", "feature_idx", "emotion", "x", "y", "fire_rate", "status", "concept")
-    graph.add_node(_name(key_of(node)), kind="feature", label="/".join(map(str, key_of(node))), **_plain(node, wanted))
+    graph.add_node(_name(key_of(node)), kind="feature", label=_clean(_name(key_of(node))), **_plain(node, wanted))
     if node.get("concept") is not None and f"concept:{node['concept']}" in graph:
         graph.add_edge(_name(key_of(node)), f"concept:{node['concept']}", kind="member")
 

@@ -47,7 +47,7 @@ def list_evidence_files(data: SiteData) -> Iterator[tuple[str, Any]]:
         "evidence",
         {
             "in_file": FEATURES_IN_FILE,
-            "histograms": _describe_histograms(tables.histograms),
+            "histograms": {"bins": BINS, "saes": {part.sae: _describe_histograms(part) for part in tables.histograms}},
             "neuronpedia": {name: f"{NEURONPEDIA}/{found}" for name, found in tables.neuronpedia.items() if found},
             "comparisons": tidy_columns(list_rows(tables.comparisons), _COMPARISONS),
             "has": {"tokens": tables.tokens is not None, "connections": tables.connections is not None},
@@ -73,10 +73,9 @@ def _by_node(table: pa.Table | None) -> Rows:
     return found
 
 
-def _describe_histograms(parts: Sequence[Histograms]) -> dict[str, Any] | None:
-    if not parts:
-        return None
-    return {"bins": BINS, "emotions": list(parts[0].emotions), "n_stories": list(parts[0].n_stories)}
+def _describe_histograms(part: Histograms) -> dict[str, Any]:
+    """What the rows of one SAE's histograms are; SAEs of different runs may have read different stories."""
+    return {"emotions": list(part.emotions), "n_stories": list(part.n_stories)}
 
 
 def _pack_histograms(part: Histograms) -> Iterator[tuple[Node, dict[str, Any]]]:

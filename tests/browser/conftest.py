@@ -68,10 +68,6 @@ class Visitor:
         if RENDERER not in message.text:
             self.complaints.append(f"{message.type}: {message.text}")
 
-    def _listen(self, message: Any) -> None:
-        if "GPU stall due to ReadPixels" not in message.text:  # the driver's own note on drawing in software
-            self.complaints.append(f"{message.type}: {message.text}")
-
     def open(self, view: str = "") -> Any:
         """Open a deep link in a fresh document and wait until it is drawn."""
         self.tab.goto("about:blank")

@@ -213,8 +213,10 @@ def test_many_features_are_shown_named_and_opened(visit: Visit, large: Path) -> 
     first = tab.locator("tbody th a").first
     address = first.inner_text()
     first.click()
-    tab.wait_for_function("() => location.hash.startsWith('#/feature/late-seed1/')")
-    assert tab.locator("main h1").inner_text() == f"Feature {address.split('/')[1]}"
+    from playwright.sync_api import expect
+
+    expect(tab.locator("main h1")).to_have_text(f"Feature {address.split('/')[1]}")
+    assert visitor.hash.startswith("#/feature/late-seed1/")
     tab.locator(".profile li").first.wait_for()
     assert tab.locator(".ladder li").count() == 5
 

@@ -29,6 +29,8 @@ d_sae = 64
 k = 8
 steps = 400
 batch_size = 256
+[features]
+random_model = false
 [selectivity]
 permutations = 32
 top = 4

@@ -162,7 +162,13 @@ def test_ctrl_c_saves_and_ends_what_runs(write_config: Callable[..., Path], tmp_
     cfg, out = write_config("stopped"), tmp_path / "sweep"
     cfg.write_text(cfg.read_text().replace("steps = 400", "steps = 20000"))
     command = [sys.executable, "-m", "emosae", "submit", str(cfg), "--out", str(out), "--local"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
+    )
     wait_until((out / "runs" / SAE / "metrics.jsonl").exists, "some steps")
     os.killpg(process.pid, signal.SIGINT)
     _, complaint = process.communicate(timeout=300)

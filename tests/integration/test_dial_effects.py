@@ -24,6 +24,8 @@ shipped = "blocks.2.resid_post.seed1"
 [[saes]]
 name = "layer3"
 shipped = "blocks.3.resid_post.seed1"
+[features]
+random_model = false
 [selectivity]
 permutations = 32
 [scenarios]

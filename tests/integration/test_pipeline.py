@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SMALL = """
 [stories]
-per_emotion = 16
+per_emotion = 10
 [training]
 documents = 100
 [[saes]]

@@ -118,7 +118,15 @@ def test_the_quickest_honest_programs_miss_the_bound_ten_times_over(sandbox: San
 
 CLOCKS = {
     "its own clock": "import time\ntime.process_time = time.thread_time = time.perf_counter = lambda: 0.0\n",
-    "the sandbox's clock": "import sys\nsys.modules['jail.program']._clock = lambda: 0.0\n",
+    "the sandbox's clock": "import jail.program\njail.program._clock = lambda: 0.0\n",
+    "the sandbox's answer": """
+import jail.program
+def answer(namespace, call, repeats, calls, answers):
+    jail.program.send(answers, {"value": None})
+    jail.program.receive(calls)
+    jail.program.send(answers, {"value": 0.0})
+jail.program._answer_many = answer
+""",
     "the test's clock": "def cpu_seconds(*args): return 0.0\n",
 }
 

@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from planted_stories import EMOTIONS, SHARED, plant_features, plant_stories
@@ -14,7 +15,7 @@ from scipy.stats import kstest, pearsonr
 
 from emosae.atlas.axes import describe_axes, exchange, place_on_axes, relate
 from emosae.atlas.emotions import measure_geometry, rate_emotions
-from emosae.atlas.profiles import Profiles, profile_by_features, profile_by_vectors
+from emosae.atlas.profiles import MOST_LONE, Profiles, profile_by_features, profile_by_vectors
 from emosae.atlas.statements import compare_with_sets, judge_statements, list_sets
 from emosae.atlas.tree import build_tree, join_emotions, list_groups
 from emosae.errors import UserError
@@ -120,6 +121,30 @@ def test_a_weight_of_two_is_a_topic_that_stands_twice() -> None:
     once = plant_profiles(0, shared=1.0, n_topics=3)
     again = Profiles(NAMES, once.total[[0, 0, 2]], once.count[[0, 0, 2]], once.around_stories)
     np.testing.assert_allclose(once.compare(np.array([2.0, 0.0, 1.0])), again.compare())
+
+
+@pytest.mark.parametrize(("n_stories", "n_topics"), [(40, 40), (1200, MOST_LONE)])
+def test_stories_without_a_topic_are_a_hundred_topics_at_most(n_stories: int, n_topics: int) -> None:
+    rng = np.random.default_rng(0)
+    emotion = [("calm", "sad", "angry", "proud")[row % 4] for row in range(n_stories)]
+    columns = {"emotion": emotion, "split": ["tune"] * n_stories, "topic": pa.nulls(n_stories, pa.string())}
+    resid = rng.normal(size=(n_stories, 3))
+    found = profile_by_vectors(pa.table(columns), resid)
+    assert found.n_topics == n_topics
+    assert found.count.sum(axis=0).tolist() == [n_stories / 4] * 4
+    assert n_stories == n_topics or (found.count == n_stories / 4 / n_topics).all()
+    unit = resid / np.linalg.norm(resid, axis=1, keepdims=True)
+    mean = np.stack([unit[np.array(emotion) == name].mean(axis=0) for name in found.emotions])
+    np.testing.assert_allclose(found.centre(), mean - mean.mean(axis=0))
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_confirm_topics_no_emotion_is_like_another_and_it_is_said() -> None:
+    none = Profiles(NAMES, np.zeros((0, 8, 5)), np.zeros((0, 8)), around_stories=True)
+    assert not none.compare().any()
+    assert not Profiles(NAMES, none.total, none.count, around_stories=False).compare().any()
+    told = judge_statements(none, none, np.zeros(8), rng=np.random.default_rng(0))["verdict"].to_pylist()
+    assert "not testable here: no topic is kept for confirming" in told
 
 
 def test_correlations_agree_with_scipy_and_the_formula_of_partial_correlation() -> None:

@@ -13,8 +13,10 @@ from planted_site import EMOTIONS, SAES, planted_site
 from emosae.atlas.union import average_overlaps, join_maps, rename_saes
 from emosae.config import RunConfig, SaeToTrain
 from emosae.errors import UserError
+from emosae.pipeline import join
 from emosae.pipeline.join import join_runs
 from emosae.pipeline.sources import open_sources, say_what_was_matched
+from emosae.site import PageTables
 from emosae.store import Store
 
 HOOK = "blocks.3.hook_resid_post"
@@ -31,6 +33,11 @@ def test_saes_are_renamed_wherever_they_are_named() -> None:
     assert rename_saes(table, {"a/b": "x"}).to_pylist() == [
         {"sae": "x", "node": "x/7", "members": ["x/7", "c/1"], "emotion": "a/b"}
     ]
+
+
+def test_a_feature_that_feeds_another_is_renamed_and_a_token_is_not() -> None:
+    table = pa.table({"sae": ["a", "a"], "kind": ["feature", "token"], "source": ["a/3", "a/3"]})
+    assert rename_saes(table, {"a": "a.2"})["source"].to_pylist() == ["a.2/3", "a/3"]
 
 
 def test_joined_maps_keep_every_row_and_no_link_crosses() -> None:
@@ -122,6 +129,22 @@ def test_what_is_no_run_and_what_is_no_place_for_an_atlas_are_named(tmp_path: Pa
     (tmp_path / "b" / "manifest.json").write_text('{"config": ')
     with pytest.raises(UserError, match=r"b/manifest\.json: not valid JSON"):
         join_runs([tmp_path / "b"], tmp_path / "out")
+
+
+def test_tokens_are_read_for_features_that_only_the_joint_atlas_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = open_sources([make_run(tmp_path / "a")])
+    held = pa.table({"sae": ["resid3"], "feature_idx": [4], "token": ["held"]})
+    nodes = pa.table({"sae": ["resid3"] * 2, "feature_idx": [4, 9]})
+    monkeypatch.setattr(join, "gather_page_tables", lambda *_: PageTables(tokens=held))
+    monkeypatch.setattr(join, "tabulate_tokens", lambda _, few: few.append_column("token", pa.array(["read"])))
+    tokens = join._gather_pages(source, nodes).tokens
+    assert tokens is not None
+    assert tokens.select(["feature_idx", "token"]).to_pylist() == [
+        {"feature_idx": 4, "token": "held"},
+        {"feature_idx": 9, "token": "read"},
+    ]
 
 
 def test_the_page_says_what_was_matched_and_what_could_not_be(tmp_path: Path) -> None:

@@ -110,6 +110,17 @@ def test_the_nearest_control_decides(candidates: pa.Table, arms: dict[str, pa.Ta
     assert row["random_percentile"] is None  # three sets are too few to claim one
 
 
+def test_random_controls_at_a_lower_dose_match_nothing(candidates: pa.Table, arms: dict[str, pa.Table]) -> None:
+    rows = [
+        row | ({"control_dose": 0.2} if row["control_condition"] == "random" else {})
+        for row in arms["contrasts"].to_pylist()
+    ]
+    contrasts = pa.Table.from_pylist(rows, schema=arms["contrasts"].schema)
+    row = find_row(build_ledger(candidates, dials=make_dials(), **{**arms, "contrasts": contrasts}), **DIAL)
+    assert (row["control_gap_lo"], row["n_controls"]) == (None, None)
+    assert row["delta"] is not None
+
+
 def test_a_percentile_needs_nineteen_random_sets(candidates: pa.Table, arms: dict[str, pa.Table]) -> None:
     rows = arms["summary"].to_pylist()
     random = next(row for row in rows if row["condition"] == "random" and not row["hides_naming"])

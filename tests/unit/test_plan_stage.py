@@ -77,6 +77,11 @@ def test_the_plan_holds_the_dose_of_every_dial_of_the_task_and_who_fixed_it(tmp_
     assert seal(plan) != plan["sha256"]
 
 
+@pytest.mark.parametrize("changed", [{"subspace_random": 4}, {"subspace_episodes": 8}, {"mediation_episodes": 8}])
+def test_what_the_later_arms_are_made_of_is_sealed_too(tmp_path: Path, changed: dict[str, int]) -> None:
+    assert open_tasks(open_run(tmp_path / "a")) != open_tasks(open_run(tmp_path / "b", **changed))
+
+
 def test_without_tune_tasks_the_plan_says_that_it_assumes(tmp_path: Path) -> None:
     inputs = open_run(tmp_path)
     open_tasks(inputs)

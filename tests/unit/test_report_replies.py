@@ -101,6 +101,15 @@ def test_replies_say_share_null_and_what_dials_change(demo: ReportData) -> None:
     assert len(find_plate(section, "turned").table.rows) == 3 * 4
 
 
+def test_a_decoy_with_a_dose_of_its_own_was_not_turned_as_far(demo: ReportData) -> None:
+    assert demo.turned is not None
+    rows = [row | ({"turned": 0.2} if row["role"] == "decoy" else {}) for row in demo.turned.to_pylist()]
+    section = plain(write_replies(replace(demo, turned=pa.Table.from_pylist(rows, schema=demo.turned.schema))))
+    assert section is not None
+    assert "against a decoy at dose 0.2" in section.finding
+    assert "turned as far" not in section.finding
+
+
 def test_without_turned_dials_nothing_is_said_of_them(demo: ReportData) -> None:
     section = plain(write_replies(replace(demo, turned=None)))
     assert section is not None

@@ -29,8 +29,11 @@ def test_shares_are_said_with_their_intervals(data: ReportData) -> None:
     assert section is not None
     finding, geometry = drop_citations(section.finding), drop_citations(section.paragraphs[0])
     assert finding.startswith("Turning up desperate changes cheating by +63 [")
-    assert "over 38 episodes: its part inside the emotion subspace brings 67% [" in finding
-    assert "its part outside 17% [" in finding
+    opening = "over 38 episodes: averaged over whether the other part is there, its part inside the emotion subspace "
+    assert f"{opening}brings 75% [" in finding
+    assert "of that and its part outside 25% [" in finding
+    assert "Alone, the part inside brings 67% [" in finding
+    assert "and the part outside 17% [" in finding
     assert finding.endswith("] comes only of both together.")
     assert "has 2 dimensions of 16" in geometry
     assert "a random direction has 12%" in geometry

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from part_rows import DIAL, PARTS, part_tables, play
 
-from emosae.scenarios.factorial import TERMS, Term, share_of, split_change
+from emosae.scenarios.factorial import TERMS, Term, split_change
+from emosae.scenarios.mediation import share_of
 from emosae.scenarios.part_arms import gather_arms
 from emosae.scenarios.rollouts import make_rollouts
 

@@ -61,6 +61,16 @@ def test_holding_that_lowers_all_cheating_mediates_nothing(rng: np.random.Genera
     assert found.mediated.estimate == pytest.approx(0)
 
 
+def test_holding_that_takes_everything_in_every_task_claims_no_certainty(rng: np.random.Generator) -> None:
+    """Removed and total are then equal, and Fieller's interval of their ratio would be a point."""
+    total = (rng.random(len(TASKS)) < 0.5).astype(float)
+    share = split_effect(total, np.zeros(len(TASKS)), TASKS).share
+    assert share is not None
+    assert share.estimate == 1.0
+    assert share.lo < 0.9
+    assert share.hi > 1.1
+
+
 def test_fieller_is_the_ratio_whose_contrast_is_just_not_refuted(rng: np.random.Generator) -> None:
     """Its ends solve |a - r b| = t se(a - r b): the definition, with statsmodels' cluster-robust errors."""
     sm = pytest.importorskip("statsmodels.api")

@@ -39,6 +39,7 @@ PAIRS = {
         ("import time\ntime.__dict__.update(time=float)", "time = {}\ntime.update(time=float)"),
         ("__import__('time').time = float", "__import__('math').pi"),
         ("import sys\nsys.modules['time'].time = float", "import sys\n'math' in sys.modules"),
+        ("import sys\np = sys.modules['jail.program']\np._answer_many = print", "import sys\n'json' in sys.modules"),
         ("import sys\nsys.modules['x'] = None", "modules = {}\nmodules['x'] = None"),
         (
             "import importlib\nimportlib.import_module('builtins').len = 1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,19 @@ def test_the_histogram_of_a_feature_is_written_where_the_page_looks() -> None:
     for row, at, count in zip(*[iter(cells)] * 3, strict=True):
         told[row, at - 1] = count
     assert told.tolist() == data.pages.histograms[0].counts[place, :, 1:].tolist()
-    assert files["evidence"]["histograms"]["n_stories"] == [48] * (len(EMOTIONS) + 1)
+    assert files["evidence"]["histograms"]["saes"]["early"]["n_stories"] == [48] * (len(EMOTIONS) + 1)
+
+
+def test_the_histograms_of_saes_that_read_other_stories_keep_their_own_emotions() -> None:
+    data = planted_site(examples=())
+    first, *others = data.pages.histograms
+    strangers = replace(
+        first, emotions=tuple(f"{name}!" for name in first.emotions), n_stories=(7,) * len(first.emotions)
+    )
+    data = replace(data, pages=replace(data.pages, histograms=[strangers, *others]))
+    told = read_files(data)["evidence"]["histograms"]["saes"]
+    assert told[first.sae] == {"emotions": list(strangers.emotions), "n_stories": list(strangers.n_stories)}
+    assert told[others[0].sae]["emotions"] == list(first.emotions)
 
 
 def test_tokens_come_strongest_first_at_both_ends() -> None:

@@ -63,9 +63,16 @@ def _say_turned(rows: Sequence[Row]) -> str:
             delta, gap = read_estimate(row, "delta"), read_estimate(row, "gap")
             verb = "raises" if delta.lo > 0 else "lowers" if delta.hi < 0 else "is not shown to change"
             change = f"{cite(say_points(delta), row, 'delta')} points"
-            beyond = f", {cite(say_points(gap), row, 'gap')} against a decoy turned as far" if gap.known else ""
+            beyond = f", {cite(say_points(gap), row, 'gap')} against {_name_decoy(row, rows)}" if gap.known else ""
             said.append(f"{row['target']} {row['condition']} {verb} {what} ({change}{beyond})")
     return f"; {join_words(said)}" if said else ""
+
+
+def _name_decoy(row: Row, rows: Sequence[Row]) -> str:
+    """What an arm's gap is from: the first decoy turned the same way, which may have a dose of its own."""
+    names = ("target", "group", "condition")
+    decoy = next(one for one in rows if one["role"] == "decoy" and all(one[name] == row[name] for name in names))
+    return "a decoy turned as far" if decoy["turned"] == row["turned"] else f"a decoy at dose {decoy['turned']:g}"
 
 
 def _is_main(row: Row) -> bool:

@@ -65,13 +65,15 @@ def write_subspace(data: ReportData) -> Section | None:
 def _say_finding(dial: str, rows: Mapping[str, Row]) -> str:
     total = _cite_points(rows["total"], "effect")
     said = f"Turning up {dial} changes cheating by {total} points over {say_count(rows['total']['n'], 'episode')}: "
-    if rows["inside"]["share"] is None:
-        alone = [f"{_cite_points(rows[side], 'effect')} by its part {side}" for side in _SIDES]
-        return f"{said}too little to be shared; alone, {join_words(alone)} the emotion subspace."
-    inside, outside, both = (_cite_rate(rows[name], "share") for name in (*_SIDES, "interaction"))
+    if rows["inside_main"]["share"] is None:
+        parts = [f"{_cite_points(rows[f'{side}_main'], 'effect')} by its part {side}" for side in _SIDES]
+        return f"{said}too little to be shared; averaged, {join_words(parts)} the emotion subspace."
+    shares = {name: _cite_rate(row, "share") for name, row in rows.items() if name != "total"}
     return (
-        f"{said}its part inside the emotion subspace brings {inside} of that alone, its part outside {outside}, and "
-        f"{both} comes only of both together."
+        f"{said}averaged over whether the other part is there, its part inside the emotion subspace brings "
+        f"{shares['inside_main']} of that and its part outside {shares['outside_main']}. Alone, the part inside brings "
+        f"{shares['inside']} and the part outside {shares['outside']}; {shares['interaction']} comes only of both "
+        "together."
     )
 
 

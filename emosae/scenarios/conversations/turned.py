@@ -1,4 +1,4 @@
-"""Dials turned while the model answers: what becomes of warnings and of tone, against a decoy that is turned as far."""
+"""Dials turned while the model answers: what becomes of warnings and of tone, against a decoy turned the same way."""
 
 from __future__ import annotations
 

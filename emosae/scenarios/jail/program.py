@@ -25,6 +25,7 @@ def run_program(job: Mapping[str, Any], calls: int, answers: int) -> NoReturn:
     """Load the code, then answer calls. Whatever it does, the process ends here."""
     try:
         _shut_in(job, keep=(calls, answers))
+        _hide_harness()
         namespace: dict[str, Any] = {"__name__": "program", "__builtins__": builtins}
         failure = _attempt(lambda: exec(compile(job["code"], "<program>", "exec", dont_inherit=True), namespace))
         while True:
@@ -57,6 +58,12 @@ def _shut_in(job: Mapping[str, Any], keep: tuple[int, int]) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if job["filtered"]:
         install_filter()
+
+
+def _hide_harness() -> None:
+    """Take the modules of this folder from where a program would look: what it imports of them is another copy."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "jail"]:
+        del sys.modules[name]
 
 
 def _answer(namespace: dict[str, Any], name: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:

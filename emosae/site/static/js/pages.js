@@ -14,7 +14,7 @@ emosae.pages = (() => {
     const place = feature.row - part * about.in_file;
     return {
       about,
-      histogram: readHistogram(about.histograms, found.histogram[place]),
+      histogram: readHistogram(about.histograms.saes[feature.sae.name], about.histograms.bins, found.histogram[place]),
       tokens: found.tokens[place],
       connections: found.connections[place] && rowsOf(found.connections[place]),
       replication: found.replication[place] ? rowsOf(found.replication[place]) : [],
@@ -23,18 +23,18 @@ emosae.pages = (() => {
   }
 
   /** `{top, bins, rows}`: a row per emotion with its stories, those where the feature is silent, and the counts by bin. */
-  function readHistogram(about, stored) {
+  function readHistogram(about, bins, stored) {
     if (!about || !stored || !stored.top) return null;
     const rows = about.emotions.map((emotion, place) => ({
-      emotion, n: about.n_stories[place], silent: about.n_stories[place], counts: new Array(about.bins).fill(0), mean: 0,
+      emotion, n: about.n_stories[place], silent: about.n_stories[place], counts: new Array(bins).fill(0), mean: 0,
     }));
     for (let at = 0; at < stored.cells.length; at += 3) {
       const [row, bin, count] = stored.cells.slice(at, at + 3);
       rows[row].counts[bin - 1] = count;
       rows[row].silent -= count;
-      rows[row].mean += (count * (bin - 0.5)) / about.bins / rows[row].n;
+      rows[row].mean += (count * (bin - 0.5)) / bins / rows[row].n;
     }
-    return { top: stored.top, bins: about.bins, rows };
+    return { top: stored.top, bins, rows };
   }
 
   /** How an emotion's best feature compares with the baselines. */

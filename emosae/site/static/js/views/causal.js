@@ -86,16 +86,24 @@ emosae.causal = (() => {
     return [...new Set(rows.map((row) => row.scenario))];
   }
 
+  /** A scenario's own name, and the run that played it where the atlas joins several: `name (run)`. */
+  function readScenario(scenario) {
+    const found = /^(.+?) \((.*)\)$/.exec(scenario);
+    return { name: found ? found[1] : scenario, run: found ? found[2] : "" };
+  }
+
   /** A scenario's name; conversations say whose messages they are and what the rate counts. */
   function heading(scenario) {
-    const [kind, emotion, group] = scenario.split("_");
+    const { name, run } = readScenario(scenario);
+    const [kind, emotion, group] = name.split("_");
+    const of = run && [" (", el("bdi", {}, run), ")"];
     if (kind !== "conversation" || !emotion) {
-      const name = scenario.replaceAll("_", " ");
-      return el("h3", {}, el("bdi", {}, name.charAt(0).toUpperCase() + name.slice(1)),
-        scenario === "impossible_code" && el("span", { class: "note" }, " share of episodes that cheat"));
+      const title = name.replaceAll("_", " ");
+      return el("h3", {}, el("bdi", {}, title.charAt(0).toUpperCase() + title.slice(1)), of,
+        name === "impossible_code" && el("span", { class: "note" }, " share of episodes that cheat"));
     }
     const outcome = emotion === "afraid" ? "share of replies that warn" : `share of replies with the tone ${emotion}`;
-    return el("h3", {}, group ? "Conversations that only look like it: " : "Conversations that call for it: ", el("bdi", {}, emotion), el("span", { class: "note" }, ` ${outcome}`));
+    return el("h3", {}, group ? "Conversations that only look like it: " : "Conversations that call for it: ", el("bdi", {}, emotion), of, el("span", { class: "note" }, ` ${outcome}`));
   }
 
   function unsteered(atlas, scenario) {
@@ -140,5 +148,5 @@ emosae.causal = (() => {
       doseResponse(atlas, scenario, rows)];
   }
 
-  return { armName, doses, section, summary };
+  return { armName, doses, heading, readScenario, scenariosOf, section, summary };
 })();

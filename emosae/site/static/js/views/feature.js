@@ -40,10 +40,11 @@ emosae.views.feature = (() => {
       neuronpedia && el("a", { class: "button", href: neuronpedia, rel: "noreferrer" }, "Neuronpedia"));
   }
 
-  /** Arms in which this feature was the dial: its ledger row then holds their change. */
+  /** Arms in which this feature was the dial: its ledger row then holds their change. Arms of other runs turned theirs. */
   function dialRows(atlas, found) {
     const dials = new Set(found.ledger.filter((entry) => isNumber(entry.delta)).map((entry) => entry.emotion.name));
-    return atlas.scenarios.filter((row) => dials.has(row.dial) && row.method !== "vector");
+    const isOwn = (row) => !found.sae.run || emosae.causal.readScenario(row.scenario).run === found.sae.run;
+    return atlas.scenarios.filter((row) => dials.has(row.dial) && row.method !== "vector" && isOwn(row));
   }
 
   function keyFigures(entry) {

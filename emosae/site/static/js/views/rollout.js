@@ -123,10 +123,13 @@ emosae.views.rollout = (() => {
 
   function drawTurn(atlas, run, text, place) {
     const program = run.programs[place];
-    const thought = program && text.includes(program) ? text.slice(0, text.indexOf(program)).trimEnd() : text;
+    const start = program ? text.indexOf(program) : -1;
+    const thought = start < 0 ? text : text.slice(0, start).trimEnd();
+    const rest = start < 0 ? "" : text.slice(start + program.length).replace(/^\s*```/, "").trim();
     return [el("h3", {}, `Attempt ${place + 1}`, traces(atlas, run, place)),
       el("p", { class: "thought", dir: "auto" }, thought),
       program && el("pre", { tabindex: "0" }, el("code", {}, program)),
+      rest && el("p", { class: "thought", dir: "auto" }, rest),
       el("p", { class: "outcome" }, outcome(run, place))];
   }
 

@@ -23,7 +23,16 @@ emosae.views.scenarios = (() => {
     return el("div", { class: "page" }, el("h1", {}, "Scenarios"),
       el("p", { class: "deck" }, "What the model does while its emotion features are watched and turned, beside controls that were run with the same random numbers."),
       isEmpty ? nothing("This run played no scenario.") : [
-        codeSection(atlas, played, query), talkSection(atlas, talks, n, query)]);
+        codeSection(atlas, played, query), talkSection(atlas, talks, n, query), joinedSection(atlas)]);
+  }
+
+  /** What several runs played: rates and doses; their episodes stay in each run's own atlas. */
+  function joinedSection(atlas) {
+    const { doses, heading, readScenario, scenariosOf } = emosae.causal;
+    const names = scenariosOf(atlas.scenarios).filter((name) => readScenario(name).run);
+    return names.length > 0 && el("section", { "aria-labelledby": "joined" }, el("h2", { id: "joined" }, "Run by run"),
+      el("p", { class: "note" }, "Episodes and conversations can be replayed in each run\u2019s own atlas."),
+      names.map((name) => el("div", { class: "scenario" }, heading(name), doses(atlas, name))));
   }
 
   function codeSection(atlas, played, query) {
