@@ -62,7 +62,7 @@ def build_concepts(
         `stability` (share of SAEs in which the concept has a feature), `n_seeds` of `n_seeds_possible` (at the hook
         where most SAEs hold it, how many of those that read it do, be they other seeds or other widths), `n_layers` of
         `n_layers_possible` (hooks at which any SAE holds it), `mean_activation_corr` of its links (null for a lone
-        feature), `auroc_confirm` (the best of its features' for its first emotion) and `members`.
+        feature), `auroc_confirm` (for its first emotion, of the feature that is best on discover) and `members`.
     """
     import networkx as nx
 
@@ -147,10 +147,9 @@ def _count_places(held: Collection[str], hook_names: Mapping[str, str]) -> dict[
     }
 
 
-def _rank_emotions(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Emotions with the best confirm AUROC of any feature, best first."""
-    best: dict[str, float] = {}
-    for row in rows:
-        value = row["auroc_confirm"]
-        best[row["emotion"]] = max(best.get(row["emotion"], 0.0), 0.0 if value is None else value)
-    return dict(sorted(best.items(), key=lambda item: (-item[1], item[0])))
+def _rank_emotions(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Emotions by their best feature on discover topics, best first, with what that feature reads on confirm topics."""
+    best: dict[str, float | None] = {}
+    for row in sorted(rows, key=lambda row: (row["q_bh"], -row["auroc"], row["emotion"])):
+        best.setdefault(row["emotion"], row["auroc_confirm"])
+    return best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -184,6 +185,7 @@ class FeatureSources:
         )
 
 
+@lru_cache(maxsize=4)  # a few SAEs lie before all targets
 def _decoder_lengths(dictionary: Dictionary) -> Float[np.ndarray, " d_sae"]:
     lengths = [float(dictionary.direction(index).double().norm()) for index in range(dictionary.d_sae)]
     return np.array(lengths, dtype=np.float64)

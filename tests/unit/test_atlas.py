@@ -33,7 +33,7 @@ def wrap_rows(rows: np.ndarray, name: str, hook_name: str = HOOK) -> PlantedSae:
 
 
 HOOKS = {"a": HOOK, "b": HOOK, "c": "blocks.1.hook_resid_post"}
-CANDIDATE = {"sae": "a", "feature_idx": 0, "emotion": "calm", "q_bh": 0.01, "auroc_confirm": 0.9}
+CANDIDATE = {"sae": "a", "feature_idx": 0, "emotion": "calm", "q_bh": 0.01, "auroc": 0.9, "auroc_confirm": 0.9}
 
 
 def tabulate_candidates(*rows: Mapping[str, object]) -> pa.Table:
@@ -47,8 +47,9 @@ def link(a: tuple[str, int], b: tuple[str, int], relation: str = "match", corr: 
 
 def test_concepts_are_groups_named_by_what_was_confirmed() -> None:
     candidates = tabulate_candidates(
-        {"sae": "a", "emotion": "grieving", "auroc_confirm": 0.95},
+        {"sae": "a", "emotion": "grieving", "auroc": 0.95, "auroc_confirm": 0.85},
         {"sae": "b", "feature_idx": 4, "emotion": "sad", "auroc_confirm": 0.9},
+        {"sae": "b", "feature_idx": 4, "emotion": "grieving", "auroc": 0.91, "auroc_confirm": 0.99},
         {"sae": "b", "feature_idx": 9, "auroc_confirm_lo": 0.4},
         {"sae": "a", "feature_idx": 7, "emotion": "proud", "auroc_confirm": 0.8},
         {"sae": "a", "feature_idx": 8, "emotion": "afraid", "q_bh": 0.2},
@@ -63,7 +64,7 @@ def test_concepts_are_groups_named_by_what_was_confirmed() -> None:
     links = pa.Table.from_pylist(rows, schema=LINK_SCHEMA)
     first, lone, guess = build_concepts(links, candidates, HOOKS).to_pylist()
     assert (first["name"], first["members"]) == ("grieving + sad", ["a/0", "b/4", "c/1"])
-    assert (first["stability"], first["auroc_confirm"]) == (1.0, 0.95)
+    assert (first["stability"], first["auroc_confirm"]) == (1.0, 0.85)  # of the one that is best on discover
     assert first["mean_activation_corr"] == pytest.approx(0.7)
     assert (lone["name"], lone["members"], lone["stability"]) == ("proud", ["a/7"], pytest.approx(1 / 3))
     assert lone["mean_activation_corr"] is None

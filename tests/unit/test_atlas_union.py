@@ -145,6 +145,7 @@ def test_tokens_are_read_for_features_that_only_the_joint_atlas_holds(
         {"feature_idx": 4, "token": "held"},
         {"feature_idx": 9, "token": "read"},
     ]
+    assert join._gather_pages(source, nodes.slice(0, 1)).tokens is held
 
 
 def test_the_page_says_what_was_matched_and_what_could_not_be(tmp_path: Path) -> None:
