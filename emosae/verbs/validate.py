@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class ValidateSelectivity(Command):
         """Print the table; a bar that does not hold is a failure."""
         from emosae.store import Stage
         from emosae.validation import validate_selectivity
-        from emosae.validation.verdicts import FAILED, format_findings
+        from emosae.validation.verdicts import format_findings
 
         count = self.simulations // 10 if self.quick else self.simulations
         if count < 1 or self.seed < 0:
@@ -36,13 +37,8 @@ class ValidateSelectivity(Command):
                 "validate selectivity: --simulations must be 1 or more (10 with --quick), --seed 0 or more"
             )
         findings = validate_selectivity(count, self.seed, Stage(self.out))
-        print(format_findings(findings), flush=True)
-        failed = [one.bar.claim for one in findings if one.verdict == FAILED]
-        if failed:
-            raise UserError(
-                f"{len(failed)} of {len(findings)} bars failed: {'; '.join(failed)}; see {self.out}/index.html"
-            )
-        return self.out / "index.html"
+        verdicts = [(one.bar.claim, one.verdict) for one in findings]
+        return _conclude(format_findings(findings), "bars", verdicts, self.out / "index.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +56,12 @@ class ValidateScenarios(Command):
         """Print the table; a claim that does not hold is a failure."""
         from emosae.store import Stage
         from emosae.validation import format_judged, validate_scenarios
-        from emosae.validation.verdicts import FAILED
 
         if self.episodes < 1 or self.seed < 0:
             raise UsageError("validate scenarios: --episodes must be 1 or more, --seed 0 or more")
         judged = validate_scenarios(self.episodes, self.seed, Stage(self.out))
-        print(format_judged(judged), flush=True)
-        failed = [one.claim for one in judged if one.verdict == FAILED]
-        if failed:
-            raise UserError(
-                f"{len(failed)} of {len(judged)} claims failed: {'; '.join(failed)}; see {self.out}/index.html"
-            )
-        return self.out / "index.html"
+        verdicts = [(one.claim, one.verdict) for one in judged]
+        return _conclude(format_judged(judged), "claims", verdicts, self.out / "index.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +79,20 @@ class ValidateAtlas(Command):
         """Print the table; a bar that does not hold is a failure."""
         from emosae.store import Stage
         from emosae.validation.atlas import validate_atlas
-        from emosae.validation.verdicts import FAILED, format_findings
+        from emosae.validation.verdicts import format_findings
 
         if self.simulations < 2 or self.seed < 0:
             raise UsageError("validate atlas: --simulations must be 2 or more, --seed 0 or more")
         findings = validate_atlas(self.simulations, self.seed, Stage(self.out))
-        print(format_findings(findings), flush=True)
-        failed = [one.bar.claim for one in findings if one.verdict == FAILED]
-        if failed:
-            raise UserError(
-                f"{len(failed)} of {len(findings)} bars failed: {'; '.join(failed)}; see {self.out}/validation.md"
-            )
-        return self.out / "validation.md"
+        verdicts = [(one.bar.claim, one.verdict) for one in findings]
+        return _conclude(format_findings(findings), "bars", verdicts, self.out / "validation.md")
+
+
+def _conclude(table: str, kind: str, verdicts: Sequence[tuple[str, str]], page: Path) -> Path:
+    """Print the table and give the page; refused if one of the claims failed."""
+    from emosae.validation.verdicts import FAILED
+
+    print(table, flush=True)
+    if failed := [claim for claim, verdict in verdicts if verdict == FAILED]:
+        raise UserError(f"{len(failed)} of {len(verdicts)} {kind} failed: {'; '.join(failed)}; see {page}")
+    return page
